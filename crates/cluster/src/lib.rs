@@ -1,0 +1,22 @@
+//! Membership, Raft group, ring and cluster map: who is there, and who owns what.
+//!
+//! Gossip only suspects; what the Raft group commits decides. Nothing here knows a key or a value, opens a socket or
+//! writes a file: disk, transport and time come in through traits and arguments.
+//!
+//! - [`gossip`]: membership by probes and rumours.
+//! - [`map`]: the cluster map and its transitions, the state of the Raft state machine.
+//! - [`ring`]: where partitions should live, a pure function of the members.
+//! - [`planner`]: the next steps from where they are to where they should be.
+
+pub mod lease;
+pub mod map;
+pub mod planner;
+pub mod raft;
+pub mod ring;
+
+pub use map::{
+    Applied, Assignment, ChangeOutcome, ClusterMap, MapCommand, Member, MemberState, PartitionChange, PartitionOp,
+    Refusal, Role, RoleCounts,
+};
+
+pub mod gossip;

@@ -1,0 +1,205 @@
+//! What a handler may touch: the partitions of its keys, to read or to write.
+//!
+//! A read context has no way to mutate. A write context has exactly one, [`WriteCtx::emit`], which applies the
+//! effect to the store, encodes it into the partition's record and notes the key for WATCH in one step, so that no
+//! handler can forget one of them. Most commands touch one partition; then no slot is computed at all, because
+//! whoever routed the command here has done so already.
+
+use effect::{Cause, Effect, RecordBuilder};
+use stdx::{PartitionId, Wall};
+use store::{EntryRef, Partition};
+
+/// In a list of touched keys: every key of the database. A key may hash to the same number; it is then noted as
+/// touched once too often, which WATCH allows.
+pub const TOUCHED_ALL: u64 = u64::MAX;
+
+/// One locked partition, and where its changes are noted.
+pub struct Access<'a> {
+    /// Which partition this is.
+    pub id: PartitionId,
+    /// Its keys and values.
+    pub store: &'a mut Partition,
+    /// The effects of the command, encoded in the order in which they were applied.
+    pub record: &'a mut RecordBuilder,
+    /// (database, hash) of every key changed, or [`TOUCHED_ALL`].
+    pub touched: &'a mut Vec<(u8, u64)>,
+    /// Whether effects are encoded at all; false if nobody replicates, persists or observes them.
+    pub log: bool,
+}
+
+/// What a command that reads may use.
+pub struct ReadCtx<'a> {
+    /// The database that the client has selected.
+    pub db: u8,
+    /// The time of the whole command: a key is expired or not, never both.
+    pub now: Wall,
+    /// Whether looking at a key counts as an access; false for a client in NO-TOUCH mode.
+    pub touch: bool,
+    set: AccessSet<'a>,
+}
+
+/// What a command that writes may use: all that a read may, and [`WriteCtx::emit`].
+pub struct WriteCtx<'a> {
+    /// The database that the client has selected.
+    pub db: u8,
+    /// The time of the whole command.
+    pub now: Wall,
+    /// Whether looking at a key counts as an access; false for a client in NO-TOUCH mode.
+    pub touch: bool,
+    set: AccessSet<'a>,
+}
+
+struct AccessSet<'a> {
+    partitions: u16,
+    accesses: &'a mut [Access<'a>],
+    /// Look-ups that found their key, and those that did not: INFO's keyspace_hits and keyspace_misses.
+    lookups: (u64, u64),
+}
+
+impl<'a> AccessSet<'a> {
+    #[inline]
+    fn of(&mut self, key: &[u8]) -> &mut Access<'a> {
+        select(self.accesses, self.partitions, key)
+    }
+
+    fn of_ref(&self, key: &[u8]) -> &Access<'a> {
+        if let [only] = &*self.accesses {
+            return only;
+        }
+        let id = PartitionId::of_key(key, self.partitions);
+        self.accesses.iter().find(|access| access.id == id).expect(ROUTED)
+    }
+}
+
+#[inline]
+fn select<'s, 'a>(accesses: &'s mut [Access<'a>], partitions: u16, key: &[u8]) -> &'s mut Access<'a> {
+    if accesses.len() == 1 {
+        return &mut accesses[0];
+    }
+    let id = PartitionId::of_key(key, partitions);
+    accesses.iter_mut().find(|access| access.id == id).expect(ROUTED)
+}
+
+const ROUTED: &str = "the dispatcher locks the partition of every key that the command's row names";
+
+macro_rules! reads {
+    ($context:ident) => {
+        impl<'a> $context<'a> {
+            /// A context over the locked partitions of the command's keys.
+            ///
+            /// `partitions` is the number of partitions of the cluster.
+            pub fn new(db: u8, now: Wall, partitions: u16, accesses: &'a mut [Access<'a>]) -> $context<'a> {
+                assert!(!accesses.is_empty(), "a command runs on at least one partition");
+                $context { db, now, touch: true, set: AccessSet { partitions, accesses, lookups: (0, 0) } }
+            }
+
+            /// The entry of `key`, if there is one that has not expired; counts as an access.
+            #[inline]
+            pub fn get(&mut self, key: &[u8]) -> Option<EntryRef<'_>> {
+                self.get_in(self.db, key)
+            }
+
+            /// As `get`, in another database.
+            #[inline]
+            pub fn get_in(&mut self, db: u8, key: &[u8]) -> Option<EntryRef<'_>> {
+                let (now, touch) = (self.now, self.touch);
+                let AccessSet { partitions, accesses, lookups } = &mut self.set;
+                let store = &mut *select(accesses, *partitions, key).store;
+                let hash = store.hash(key);
+                let entry =
+                    if touch { store.get(db, key, hash, now) } else { store.peek(db, key, hash, now) };
+                *(if entry.is_some() { &mut lookups.0 } else { &mut lookups.1 }) += 1;
+                entry
+            }
+
+            /// Look-ups so far that found their key, and that did not.
+            pub fn lookups(&self) -> (u64, u64) {
+                self.set.lookups
+            }
+
+            /// The entry of `key` without counting as an access.
+            pub fn peek(&self, key: &[u8]) -> Option<EntryRef<'_>> {
+                self.peek_in(self.db, key)
+            }
+
+            /// As `peek`, in another database.
+            pub fn peek_in(&self, db: u8, key: &[u8]) -> Option<EntryRef<'_>> {
+                let store = &*self.set.of_ref(key).store;
+                store.peek(db, key, store.hash(key), self.now)
+            }
+
+            /// The store of a partition of this command, to look at.
+            ///
+            /// # Panics
+            /// If the command was not given that partition.
+            pub fn access(&self, id: PartitionId) -> &Partition {
+                self.set.accesses.iter().find(|access| access.id == id).expect(ROUTED).store
+            }
+
+            /// The store of the only partition that a command of `Run::Partitions` or `Run::Scan` is given.
+            pub fn only(&self) -> &Partition {
+                debug_assert_eq!(self.set.accesses.len(), 1);
+                self.set.accesses[0].store
+            }
+        }
+    };
+}
+
+reads!(ReadCtx);
+reads!(WriteCtx);
+
+impl WriteCtx<'_> {
+    /// Makes a change: applies it to the partition of its key, encodes it and notes the key as touched.
+    ///
+    /// A `Flush` goes to the only partition of the context.
+    ///
+    /// # Panics
+    /// If the partition of the key is not locked: a bug in routing or in the command's row.
+    #[inline]
+    pub fn emit(&mut self, effect: Effect<'_>) {
+        let now = self.now;
+        let (db, access, hash) = match &effect {
+            Effect::Flush { db } => {
+                debug_assert_eq!(self.set.accesses.len(), 1);
+                (*db, &mut self.set.accesses[0], TOUCHED_ALL)
+            }
+            Effect::SetString { db, key, .. }
+            | Effect::Splice { db, key, .. }
+            | Effect::Remove { db, key, .. }
+            | Effect::ExpireAt { db, key, .. } => {
+                let access = self.set.of(key);
+                let hash = access.store.hash(key);
+                (*db, access, hash)
+            }
+        };
+        access.store.apply(&effect, hash, now);
+        if access.log {
+            access.record.push(&effect);
+        }
+        access.touched.push((db, hash));
+    }
+
+    /// The key holds this string from now on.
+    #[inline]
+    pub fn set_string(&mut self, key: &[u8], value: &[u8], expire_at: Option<Wall>) {
+        self.emit(Effect::SetString { db: self.db, key, value, expire_at });
+    }
+
+    /// Removes the key, which the caller has seen to exist.
+    pub fn remove(&mut self, key: &[u8]) {
+        self.emit(Effect::Remove { db: self.db, key, cause: Cause::Deleted });
+    }
+
+    /// Removes what is left of `key` if its deadline has passed: before an effect that builds on the stored value,
+    /// because a replica applies effects without looking at a clock.
+    pub fn bury_expired(&mut self, key: &[u8]) {
+        let db = self.db;
+        let store = &*self.set.of(key).store;
+        let hash = store.hash(key);
+        let buried =
+            store.peek(db, key, hash, self.now).is_none() && store.peek(db, key, hash, Wall(0)).is_some();
+        if buried {
+            self.emit(Effect::Remove { db, key, cause: Cause::Expired });
+        }
+    }
+}

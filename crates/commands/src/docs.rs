@@ -1,0 +1,78 @@
+//! The command reference as Markdown, derived from the table; `docs/commands.md` is kept equal to it by a test, which also writes
+//! it anew when `HYPERCACHE_UPDATE_DOCS` is set.
+
+use crate::table::{self, Command, Group, Run};
+
+/// Groups in the order of the document.
+const GROUPS: &[(Group, &str)] = &[
+    (Group::Generic, "Keys"),
+    (Group::String, "Strings"),
+    (Group::Hash, "Hashes"),
+    (Group::List, "Lists"),
+    (Group::Set, "Sets"),
+    (Group::SortedSet, "Sorted sets"),
+    (Group::Stream, "Streams"),
+    (Group::Bitmap, "Bitmaps"),
+    (Group::HyperLogLog, "HyperLogLog"),
+    (Group::Geo, "Geographical indexes"),
+    (Group::PubSub, "Pub/sub"),
+    (Group::Transactions, "Transactions"),
+    (Group::Scripting, "Scripts and functions"),
+    (Group::Connection, "Connection"),
+    (Group::Server, "Server"),
+    (Group::Cluster, "Cluster"),
+];
+
+const HEADER: &str = "# Commands\n\n\
+    Generated from the command table; do not edit. Behaviour, replies and error texts are those of Redis 7.2 unless a \
+    note says otherwise. *Since* is the version of Redis that introduced the command. *Runs* says where:\n\n\
+    - **primary**: on the primary of its keys, which must be one node (else `CROSSSLOT`);\n\
+    - **spread**: the keys may belong to any number of nodes, each of which does its share;\n\
+    - **cluster**: on every partition or node, the replies merged into one;\n\
+    - **node**: on the node that the client is connected to.\n";
+
+/// The whole document.
+pub fn markdown() -> String {
+    let mut text = String::from(HEADER);
+    for (group, title) in GROUPS {
+        let mut rows: Vec<&Command> =
+            table::all().iter().filter(|row| row.group == *group && row.subcommands.is_empty()).collect();
+        // COMMAND is both a command and a container.
+        let runs_itself = |row: &&Command| !row.subcommands.is_empty() && !matches!(row.run, Run::Container);
+        rows.extend(table::all().iter().filter(|row| row.group == *group).filter(runs_itself));
+        rows.sort_by_key(|row| row.name);
+        if rows.is_empty() {
+            continue;
+        }
+        text.push_str(&format!("\n## {title}\n\n"));
+        text.push_str("| command | arity | since | runs | complexity | what it does |\n");
+        text.push_str("|---|---|---|---|---|---|\n");
+        rows.iter().for_each(|row| text.push_str(&line(row)));
+    }
+    text
+}
+
+fn line(row: &Command) -> String {
+    format!(
+        "| `{}` | {} | {} | {} | {} | {} |\n",
+        row.name.to_ascii_uppercase().replace('|', " "),
+        row.arity,
+        row.since,
+        place(&row.run),
+        escaped(row.complexity),
+        escaped(row.summary),
+    )
+}
+
+fn place(run: &Run) -> &'static str {
+    match run {
+        Run::Read(_) | Run::Write(_) => "primary",
+        Run::Fanout { .. } => "spread",
+        Run::Partitions { .. } | Run::Scan | Run::Nodes { .. } => "cluster",
+        Run::Session(_) | Run::Connection | Run::Container => "node",
+    }
+}
+
+fn escaped(text: &str) -> String {
+    text.replace('|', "\\|")
+}

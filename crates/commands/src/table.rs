@@ -1,0 +1,338 @@
+//! The command table: what a row says about a command.
+//!
+//! Every family's file holds its rows next to their functions; [`crate::lookup`] joins them into one table. What
+//! other servers keep in several places (routing, ACL categories, COMMAND INFO and DOCS, the documentation) is
+//! derived from the row. Subcommands are rows of their container.
+
+use crate::args::Args;
+use crate::context::{ReadCtx, WriteCtx};
+pub use crate::flags::{Categories, Flags, KeyFlags};
+use crate::gather::Gather;
+use crate::host::Host;
+pub use crate::lookup::{FindError, all, count, find, lookup, lookup_subcommand, table};
+use crate::session::SessionCtx;
+use protocol::Reply;
+use std::fmt;
+
+/// Runs a command that only reads.
+pub type ReadFn = fn(&mut ReadCtx<'_>, Args<'_>, &mut Reply<'_>);
+/// Runs a command that may write.
+pub type WriteFn = fn(&mut WriteCtx<'_>, Args<'_>, &mut Reply<'_>);
+/// Runs one partition's part of a command over all partitions.
+pub type PartitionFn = fn(&mut WriteCtx<'_>, Args<'_>, &mut Gather);
+/// Runs one node's part of a command over all nodes.
+pub type NodeFn = fn(&mut dyn Host, Args<'_>, &mut Reply<'_>);
+/// Runs a command of the session.
+pub type SessionFn = fn(&mut SessionCtx<'_>, Args<'_>, &mut Reply<'_>);
+/// Refuses wrong arguments before anything runs; the text is the whole error reply.
+pub type ValidateFn = fn(Args<'_>) -> Result<(), String>;
+
+/// One row of the table.
+#[derive(Clone, Copy)]
+pub struct Command {
+    /// Full name in lower case; a subcommand's is `container|subcommand`.
+    pub name: &'static str,
+    /// Words of the command, its name included; negative: at least so many. Redis's convention: a subcommand
+    /// counts its container.
+    pub arity: i32,
+    /// As COMMAND INFO prints them.
+    pub flags: Flags,
+    /// Where the keys are.
+    pub keys: Keys,
+    /// Categories that the flags do not imply; see [`Command::acl`].
+    pub categories: Categories,
+    /// Group in COMMAND DOCS.
+    pub group: Group,
+    /// First version of Redis that has it.
+    pub since: &'static str,
+    /// Cost in COMMAND DOCS.
+    pub complexity: &'static str,
+    /// One line on what it does.
+    pub summary: &'static str,
+    /// Command tips of COMMAND INFO.
+    pub tips: &'static [&'static str],
+    /// Rows of its subcommands.
+    pub subcommands: &'static [Command],
+    /// What runs, and what it may touch.
+    pub run: Run,
+}
+
+/// What a command may touch, and the function that does it.
+#[derive(Clone, Copy)]
+pub enum Run {
+    /// Reads keys of one primary.
+    Read(ReadFn),
+    /// Writes keys of one primary.
+    Write(WriteFn),
+    /// Spans primaries: the node that was asked splits the arguments by primary, each primary runs `local` on its
+    /// share, and the replies are merged.
+    Fanout {
+        /// A `Read` or `Write` that is right on any subset of the keys.
+        local: &'static Run,
+        /// Words per key: 1 (MGET, DEL) or 2 (MSET). [`find`] refuses a count of words that does not divide.
+        group: u8,
+        /// How the replies become one.
+        merge: Merge,
+    },
+    /// Runs once in each partition, one locked at a time; the gathered results are merged over partitions and nodes.
+    Partitions {
+        /// One partition's part.
+        local: PartitionFn,
+        /// How the parts become one.
+        merge: Merge,
+        /// Refuses wrong arguments before anything runs.
+        validate: ValidateFn,
+    },
+    /// SCAN: the cursor names the partition. The node drives it with the functions of [`crate::generic::scan`].
+    Scan,
+    /// Every node runs it; the replies are merged.
+    Nodes {
+        /// One node's part.
+        local: NodeFn,
+        /// How the replies become one.
+        merge: Merge,
+    },
+    /// Touches only the session and, through the host, the node.
+    Session(SessionFn),
+    /// The connection itself handles it: MULTI, EXEC, DISCARD, WATCH, UNWATCH, WAIT.
+    Connection,
+    /// Only a container of subcommands; [`find`] never yields it.
+    Container,
+}
+
+/// How partial replies or gathered parts become one reply.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Merge {
+    /// Integers are added up.
+    Sum,
+    /// `OK` if every part is.
+    Ok,
+    /// Array elements go back to the order of the arguments.
+    PerKey,
+    /// Arrays are joined.
+    Concat,
+    /// Arrays are joined and doubles dropped.
+    Union,
+    /// Arrays of name, number, name, number: numbers of equal names are added up.
+    SumPairs,
+    /// One of the parts that are not null, by chance.
+    AnyOne,
+}
+
+/// The group of a command in COMMAND DOCS.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Group {
+    /// Keys whatever their type.
+    Generic,
+    /// Strings.
+    String,
+    /// Lists.
+    List,
+    /// Sets.
+    Set,
+    /// Sorted sets.
+    SortedSet,
+    /// Hashes.
+    Hash,
+    /// Pub/sub.
+    PubSub,
+    /// Transactions.
+    Transactions,
+    /// The connection.
+    Connection,
+    /// The server.
+    Server,
+    /// Scripts.
+    Scripting,
+    /// HyperLogLog.
+    HyperLogLog,
+    /// The cluster.
+    Cluster,
+    /// Geographical indexes.
+    Geo,
+    /// Streams.
+    Stream,
+    /// Bitmaps.
+    Bitmap,
+}
+
+impl Group {
+    /// The name that COMMAND DOCS prints.
+    pub fn name(self) -> &'static str {
+        match self {
+            Group::Generic => "generic",
+            Group::String => "string",
+            Group::List => "list",
+            Group::Set => "set",
+            Group::SortedSet => "sorted-set",
+            Group::Hash => "hash",
+            Group::PubSub => "pubsub",
+            Group::Transactions => "transactions",
+            Group::Connection => "connection",
+            Group::Server => "server",
+            Group::Scripting => "scripting",
+            Group::HyperLogLog => "hyperloglog",
+            Group::Cluster => "cluster",
+            Group::Geo => "geo",
+            Group::Stream => "stream",
+            Group::Bitmap => "bitmap",
+        }
+    }
+}
+
+/// One range of keys among the words of a command.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct KeySpec {
+    /// Index of the first key, at least 1.
+    pub first: u32,
+    /// Index of the last key; negative: from the end, -1 being the last word.
+    pub last: i32,
+    /// Words from one key to the next.
+    pub step: u32,
+    /// What happens to these keys.
+    pub flags: KeyFlags,
+    /// The remark that COMMAND INFO prints, or empty.
+    pub notes: &'static str,
+}
+
+impl KeySpec {
+    /// One key at `index`.
+    pub const fn at(index: u32, flags: KeyFlags) -> KeySpec {
+        KeySpec { first: index, last: index as i32, step: 1, flags, notes: "" }
+    }
+
+    /// Every word from `first` to `last`.
+    pub const fn range(first: u32, last: i32, flags: KeyFlags) -> KeySpec {
+        KeySpec { first, last, step: 1, flags, notes: "" }
+    }
+
+    /// Every `step`-th word from `first` to the end.
+    pub const fn from(first: u32, step: u32, flags: KeyFlags) -> KeySpec {
+        KeySpec { first, last: -1, step, flags, notes: "" }
+    }
+
+    /// The same with a remark.
+    pub const fn noted(self, notes: &'static str) -> KeySpec {
+        KeySpec { notes, ..self }
+    }
+
+    fn resolve(&self, words: usize) -> (usize, usize, usize) {
+        let end = match usize::try_from(self.last) {
+            Ok(last) => (last + 1).min(words),
+            Err(_) => (words + 1).saturating_sub(self.last.unsigned_abs() as usize),
+        };
+        (self.first as usize, end, self.step as usize)
+    }
+}
+
+/// Where the keys of a command are: its key specifications.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Keys(pub &'static [KeySpec]);
+
+impl Keys {
+    /// No keys.
+    pub const NONE: Keys = Keys(&[]);
+
+    /// The specifications.
+    pub fn specs(self) -> &'static [KeySpec] {
+        self.0
+    }
+
+    /// Index of the first key in COMMAND INFO's old form; 0 without keys.
+    pub fn first(self) -> i32 {
+        self.0.iter().map(|spec| spec.first as i32).min().unwrap_or(0)
+    }
+
+    /// Index of the last key in COMMAND INFO's old form; 0 without keys.
+    pub fn last(self) -> i32 {
+        let negative = self.0.iter().map(|spec| spec.last).find(|last| *last < 0);
+        negative.or_else(|| self.0.iter().map(|spec| spec.last).max()).unwrap_or(0)
+    }
+
+    /// Step in COMMAND INFO's old form; 0 without keys.
+    pub fn step(self) -> i32 {
+        self.0.first().map_or(0, |spec| spec.step as i32)
+    }
+}
+
+impl Command {
+    /// A row that says nothing yet: what the rows of a family start from.
+    pub(crate) const BLANK: Command = Command {
+        name: "",
+        arity: 0,
+        flags: Flags::NONE,
+        keys: Keys::NONE,
+        categories: Categories::NONE,
+        group: Group::Generic,
+        since: "",
+        complexity: "",
+        summary: "",
+        tips: &[],
+        subcommands: &[],
+        run: Run::Container,
+    };
+
+    /// The name without its container's.
+    pub fn short_name(&self) -> &'static str {
+        self.name.split_once('|').map_or(self.name, |(_, short)| short)
+    }
+
+    /// Every ACL category: the row's own and those that its flags imply.
+    pub fn acl(&self) -> Categories {
+        self.categories.with(self.flags.categories())
+    }
+
+    /// The indices of the keys among `args`, in order.
+    #[inline]
+    pub fn key_positions(&self, args: Args<'_>) -> KeyIter {
+        KeyIter { specs: self.keys.0, words: args.len(), next: 0, end: 0, step: 1 }
+    }
+
+    /// Whether the number of words is right.
+    #[inline]
+    pub fn accepts(&self, words: usize) -> bool {
+        let wanted = self.arity.unsigned_abs() as usize;
+        if self.arity < 0 { words >= wanted } else { words == wanted }
+    }
+
+    /// Place of this row among all rows, subcommands included: for statistics kept in an array of [`count`].
+    ///
+    /// # Panics
+    /// If the row does not come from [`find`], [`lookup`] or [`all`].
+    #[inline]
+    pub fn index(&self) -> usize {
+        crate::lookup::index_of(self)
+    }
+}
+
+impl fmt::Debug for Command {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Command({})", self.name)
+    }
+}
+
+/// Indices of the keys of one command; see [`Command::key_positions`].
+#[derive(Clone, Debug)]
+pub struct KeyIter {
+    specs: &'static [KeySpec],
+    words: usize,
+    next: usize,
+    end: usize,
+    step: usize,
+}
+
+impl Iterator for KeyIter {
+    type Item = usize;
+
+    #[inline]
+    fn next(&mut self) -> Option<usize> {
+        while self.next >= self.end {
+            let (spec, rest) = self.specs.split_first()?;
+            self.specs = rest;
+            (self.next, self.end, self.step) = spec.resolve(self.words);
+        }
+        let index = self.next;
+        self.next += self.step;
+        Some(index)
+    }
+}

@@ -1,0 +1,105 @@
+//! Random programs: one partition and 256 answer alike, and replayed effects give the same content.
+//!
+//! The golden scripts say what is right; this says that nothing depends on how keys are spread, in corners that
+//! nobody wrote a script for.
+
+use crate::harness::{Cluster, render};
+use stdx::Random;
+
+const PROGRAMS: u64 = 60;
+const COMMANDS: u64 = 300;
+
+/// Each blank-parted word starting with a sign is replaced: `%k` by a key, `%v` by a value, `%n` by a number, `%o`
+/// by an option.
+const SHAPES: &[&str] = &[
+    "SET %k %v",
+    "SET %k %v %o",
+    "SET %k %v %o %o %n",
+    "SET %k %v EX %n",
+    "SET %k %v PX %n GET",
+    "SETNX %k %v",
+    "SETEX %k %n %v",
+    "PSETEX %k %n %v",
+    "GETSET %k %v",
+    "GET %k",
+    "GETDEL %k",
+    "GETEX %k PX %n",
+    "GETEX %k PERSIST",
+    "MGET %k %k %k",
+    "MSET %k %v %k %v %k %v",
+    "MSETNX %k %v %k %v",
+    "APPEND %k %v",
+    "STRLEN %k",
+    "GETRANGE %k %n %n",
+    "SETRANGE %k %n %v",
+    "INCR %k",
+    "DECRBY %k %n",
+    "INCRBYFLOAT %k %v",
+    "LCS %k %k IDX WITHMATCHLEN",
+    "DEL %k %k",
+    "UNLINK %k",
+    "EXISTS %k %k",
+    "TOUCH %k %k",
+    "TYPE %k",
+    "EXPIRE %k %n %o",
+    "PEXPIRE %k %n",
+    "PEXPIREAT %k %n",
+    "PERSIST %k",
+    "PTTL %k",
+    "RENAME %k %k",
+    "RENAMENX %k %k",
+    "COPY %k %k REPLACE",
+    "COPY %k %k DB 1",
+    "MOVE %k 1",
+    "DUMP %k",
+    "OBJECT ENCODING %k",
+    "DBSIZE",
+    "FLUSHDB",
+];
+const OPTIONS: &[&str] = &["NX", "XX", "GT", "LT", "GET", "KEEPTTL", "EX", "PX"];
+const VALUES: &[&str] = &["", "a", "10", "-3", "3.5", "abcabc", "9223372036854775807", " 1", "xyz"];
+
+fn word(shape: &str, random: &mut Random) -> Vec<u8> {
+    let pick = |list: &[&str], random: &mut Random| list[random.below(list.len() as u64) as usize].to_owned();
+    match shape {
+        "%k" => format!("key{}", random.below(8)),
+        "%v" => pick(VALUES, random),
+        "%n" => (random.below(40) as i64 - 10).to_string(),
+        "%o" => pick(OPTIONS, random),
+        fixed => fixed.to_owned(),
+    }
+    .into_bytes()
+}
+
+#[test]
+fn spread_does_not_matter() {
+    let mut effects_seen = 0;
+    for seed in 0..PROGRAMS {
+        let mut random = Random::seeded(seed);
+        let (mut whole, mut many) = (Cluster::new(1), Cluster::new(256));
+        for _ in 0..COMMANDS {
+            // Flushing is rare, or nothing would ever live long.
+            let shapes = if random.chance(0.02) { SHAPES.len() } else { SHAPES.len() - 1 };
+            let shape = SHAPES[random.below(shapes as u64) as usize];
+            let words: Vec<Vec<u8>> = shape.split(' ').map(|part| word(part, &mut random)).collect();
+            let ((reply, mut effects), (other, mut others)) = (whole.run(&words), many.run(&words));
+            let shown = words.iter().map(|word| String::from_utf8_lossy(word)).collect::<Vec<_>>().join(" ");
+            assert_eq!(render(&reply), render(&other), "seed {seed}: {shown}");
+            effects.sort();
+            others.sort();
+            // A flush is one effect in each partition that holds keys.
+            if shape != "FLUSHDB" {
+                assert_eq!(effects, others, "seed {seed}: {shown}");
+            }
+            effects_seen += effects.len();
+            if random.chance(0.2) {
+                let passed = random.below(15);
+                whole.now.0 += passed;
+                many.now.0 += passed;
+            }
+        }
+        assert_eq!(whole.digest(), whole.replayed_digest(), "seed {seed}");
+        assert_eq!(many.digest(), many.replayed_digest(), "seed {seed}");
+    }
+    assert!(effects_seen > 4_000, "the programs do something: {effects_seen}");
+}

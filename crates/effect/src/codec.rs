@@ -1,0 +1,166 @@
+//! One effect as bytes: a tag, the database, then what the tag says. Drawn in `docs/formats/effects.md`.
+//!
+//! What is absent or one of few (a deadline, a cause) is in the tag rather than in a byte of its own. An unknown tag
+//! is corruption: a node never applies what it does not understand.
+
+use crate::varint::{Reader, write_bytes, write_varint};
+use crate::{Cause, Corrupt, Effect};
+use stdx::Wall;
+use stdx::limits::{BULK_BYTES_MAX, DATABASES};
+
+const SET_STRING: u8 = 0x01;
+const SET_STRING_EXPIRING: u8 = 0x02;
+const SPLICE: u8 = 0x03;
+const REMOVE_DELETED: u8 = 0x04;
+const REMOVE_EXPIRED: u8 = 0x05;
+const REMOVE_EVICTED: u8 = 0x06;
+const EXPIRE_AT: u8 = 0x07;
+const PERSIST: u8 = 0x08;
+const FLUSH: u8 = 0x09;
+
+/// Appends `effect` to `out`.
+pub(crate) fn encode(out: &mut Vec<u8>, effect: &Effect<'_>) {
+    debug_assert!(effect.db() < DATABASES, "an effect names one of {DATABASES} databases");
+    match *effect {
+        Effect::SetString { db, key, value, expire_at } => {
+            out.extend_from_slice(&[if expire_at.is_some() { SET_STRING_EXPIRING } else { SET_STRING }, db]);
+            if let Some(at) = expire_at {
+                write_varint(out, at.0);
+            }
+            write_bytes(out, key);
+            write_bytes(out, value);
+        }
+        Effect::Splice { db, key, offset, bytes } => {
+            out.extend_from_slice(&[SPLICE, db]);
+            write_varint(out, offset);
+            write_bytes(out, key);
+            write_bytes(out, bytes);
+        }
+        Effect::Remove { db, key, cause } => {
+            let tag = match cause {
+                Cause::Deleted => REMOVE_DELETED,
+                Cause::Expired => REMOVE_EXPIRED,
+                Cause::Evicted => REMOVE_EVICTED,
+            };
+            out.extend_from_slice(&[tag, db]);
+            write_bytes(out, key);
+        }
+        Effect::ExpireAt { db, key, at } => {
+            out.extend_from_slice(&[if at.is_some() { EXPIRE_AT } else { PERSIST }, db]);
+            if let Some(at) = at {
+                write_varint(out, at.0);
+            }
+            write_bytes(out, key);
+        }
+        Effect::Flush { db } => out.extend_from_slice(&[FLUSH, db]),
+    }
+}
+
+/// Reads the effects that a [`crate::RecordBuilder`] encoded, borrowing from `bytes`.
+pub fn decode(bytes: &[u8]) -> Decoder<'_> {
+    Decoder { reader: Reader::new(bytes), damaged: false }
+}
+
+/// Effects being decoded: ends at the end of the bytes or after the first error.
+#[derive(Clone, Debug)]
+pub struct Decoder<'a> {
+    reader: Reader<'a>,
+    damaged: bool,
+}
+
+impl<'a> Iterator for Decoder<'a> {
+    type Item = Result<Effect<'a>, Corrupt>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.damaged || self.reader.is_empty() {
+            return None;
+        }
+        let effect = decode_one(&mut self.reader);
+        self.damaged = effect.is_err();
+        Some(effect)
+    }
+}
+
+impl std::iter::FusedIterator for Decoder<'_> {}
+
+fn decode_one<'a>(reader: &mut Reader<'a>) -> Result<Effect<'a>, Corrupt> {
+    let tag = reader.byte()?;
+    if !(SET_STRING..=FLUSH).contains(&tag) {
+        return Err(reader.corrupt("unknown tag"));
+    }
+    let db = reader.byte()?;
+    if db >= DATABASES {
+        return Err(reader.corrupt("no such database"));
+    }
+    Ok(match tag {
+        SET_STRING => Effect::SetString { db, key: reader.bytes()?, value: reader.bytes()?, expire_at: None },
+        SET_STRING_EXPIRING => {
+            let expire_at = Some(Wall(reader.varint()?));
+            Effect::SetString { db, key: reader.bytes()?, value: reader.bytes()?, expire_at }
+        }
+        SPLICE => {
+            let offset = reader.varint()?;
+            let (key, bytes) = (reader.bytes()?, reader.bytes()?);
+            // The store fills the gap before `offset`: without a bound, few bytes could ask for all memory.
+            if offset.checked_add(bytes.len() as u64).is_none_or(|end| end > BULK_BYTES_MAX as u64) {
+                return Err(reader.corrupt("splice beyond the longest string"));
+            }
+            Effect::Splice { db, key, offset, bytes }
+        }
+        REMOVE_DELETED => Effect::Remove { db, key: reader.bytes()?, cause: Cause::Deleted },
+        REMOVE_EXPIRED => Effect::Remove { db, key: reader.bytes()?, cause: Cause::Expired },
+        REMOVE_EVICTED => Effect::Remove { db, key: reader.bytes()?, cause: Cause::Evicted },
+        EXPIRE_AT => {
+            let at = Some(Wall(reader.varint()?));
+            Effect::ExpireAt { db, key: reader.bytes()?, at }
+        }
+        PERSIST => Effect::ExpireAt { db, key: reader.bytes()?, at: None },
+        _ => Effect::Flush { db },
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(effect: Effect<'_>, bytes: &[u8]) {
+        let mut out = Vec::new();
+        encode(&mut out, &effect);
+        assert_eq!(out, bytes, "{effect:?}");
+        assert_eq!(decode(bytes).collect::<Vec<_>>(), [Ok(effect)]);
+    }
+
+    /// The examples of `docs/formats/effects.md`: a change here is a change of the format.
+    #[test]
+    fn bytes_are_as_documented() {
+        check(Effect::SetString { db: 0, key: b"k", value: b"hi", expire_at: None }, b"\x01\0\x01k\x02hi");
+        check(
+            Effect::SetString { db: 1, key: b"k", value: b"", expire_at: Some(Wall(300)) },
+            b"\x02\x01\xac\x02\x01k\0",
+        );
+        check(Effect::Splice { db: 0, key: b"k", offset: 5, bytes: b"x" }, b"\x03\0\x05\x01k\x01x");
+        check(Effect::Remove { db: 0, key: b"k", cause: Cause::Deleted }, b"\x04\0\x01k");
+        check(Effect::Remove { db: 0, key: b"k", cause: Cause::Expired }, b"\x05\0\x01k");
+        check(Effect::Remove { db: 0, key: b"k", cause: Cause::Evicted }, b"\x06\0\x01k");
+        check(Effect::ExpireAt { db: 0, key: b"k", at: Some(Wall(1)) }, b"\x07\0\x01\x01k");
+        check(Effect::ExpireAt { db: 0, key: b"k", at: None }, b"\x08\0\x01k");
+        check(Effect::Flush { db: 15 }, b"\x09\x0f");
+    }
+
+    #[track_caller]
+    fn check_corrupt(bytes: &[u8], what: &str) {
+        let mut decoder = decode(bytes);
+        assert_eq!(decoder.next().expect("not empty").expect_err("corrupt").what, what);
+        assert_eq!(decoder.next(), None, "nothing is read after damage");
+    }
+
+    #[test]
+    fn damage_is_refused() {
+        check_corrupt(b"\x00\0", "unknown tag");
+        check_corrupt(b"\x0a\0", "unknown tag");
+        check_corrupt(b"\x09\x10", "no such database");
+        check_corrupt(b"\x04\0\x02k", "cut short");
+        check_corrupt(b"\x03\0\x80\x80\x80\x80\x02\x01k\x01x", "splice beyond the longest string");
+    }
+}

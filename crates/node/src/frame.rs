@@ -1,0 +1,338 @@
+//! Frames on a link between two nodes: `length u32 | kind u8 | body`, little-endian.
+//!
+//! A link is one TCP connection, opened by HTTP Upgrade and authenticated before the first frame. The node that
+//! opened it sends requests and, for partitions it is primary of, replication messages; the other side answers both
+//! on the same link. Requests are multiplexed by id and answered in any order.
+//!
+//! A request carries, for every partition it touches, the reign under which the sender routed it. The receiver
+//! executes only under exactly that reign: a lower one is answered `Stale` (not executed, safe to route anew), a
+//! higher one waits until the receiver's map has caught up. Requests of one connection that were routed under the
+//! same reign are therefore executed in order or refused together, never reordered.
+
+use protocol::Version;
+use stdx::{Epoch, PartitionId};
+
+/// Largest frame a node accepts: a whole value of the largest size, with room for its command.
+pub(crate) const FRAME_BYTES_MAX: usize = stdx::limits::BULK_BYTES_MAX + 64 * 1024 * 1024;
+
+const REQUEST: u8 = 1;
+const RESPONSE: u8 = 2;
+const REPLICATION: u8 = 3;
+
+/// How a request is to be run.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Scope {
+    /// A command on keys of the routed partitions.
+    Keys,
+    /// A command over partitions, on exactly the routed ones.
+    Partitions,
+    /// This node's part of a command over all nodes.
+    Node,
+    /// A transaction: the arguments are its encoded form.
+    Transaction,
+    /// Registration of watched keys.
+    Watch,
+}
+
+/// One partition a request touches, and the reign under which it was routed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Route {
+    /// The partition.
+    pub partition: PartitionId,
+    /// Reign of its primary as the sender knew it.
+    pub reign: Epoch,
+}
+
+/// What became of a request.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Status {
+    /// Executed; the body is the reply.
+    Done,
+    /// Not executed: the routes are out of date.
+    Stale,
+}
+
+/// A command with everything needed to run it later or elsewhere.
+#[derive(Clone, Debug)]
+pub(crate) struct Request {
+    /// How to run it.
+    pub scope: Scope,
+    /// Database.
+    pub db: u8,
+    /// Protocol version of the reply.
+    pub version: Version,
+    /// Whether reads touch access clocks.
+    pub touch: bool,
+    /// Partitions, when scope is `Partitions` (keys are routed from the arguments).
+    pub partitions: Vec<PartitionId>,
+    /// The words.
+    pub words: Words,
+}
+
+/// Owned words of a command in one allocation: `length u32, bytes` each.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Words {
+    count: u32,
+    bytes: Vec<u8>,
+}
+
+impl Words {
+    /// Copies `words`.
+    pub fn copy_of(words: &[&[u8]]) -> Words {
+        let mut copy = Words { count: 0, bytes: Vec::with_capacity(words.iter().map(|w| w.len() + 4).sum()) };
+        for word in words {
+            copy.push(word);
+        }
+        copy
+    }
+
+    /// Appends one word.
+    pub fn push(&mut self, word: &[u8]) {
+        let len = u32::try_from(word.len()).expect("a word is shorter than 4 GiB");
+        self.bytes.extend_from_slice(&len.to_le_bytes());
+        self.bytes.extend_from_slice(word);
+        self.count += 1;
+    }
+
+    /// The words, borrowed.
+    pub fn iter(&self) -> impl Iterator<Item = &[u8]> {
+        WordIter { bytes: &self.bytes }
+    }
+
+    /// Bytes held.
+    pub fn len_bytes(&self) -> usize {
+        self.bytes.len()
+    }
+}
+
+struct WordIter<'a> {
+    bytes: &'a [u8],
+}
+
+impl<'a> Iterator for WordIter<'a> {
+    type Item = &'a [u8];
+
+    fn next(&mut self) -> Option<&'a [u8]> {
+        let (len, rest) = self.bytes.split_first_chunk::<4>()?;
+        let (word, rest) = rest.split_at_checked(u32::from_le_bytes(*len) as usize)?;
+        self.bytes = rest;
+        Some(word)
+    }
+}
+
+/// A frame, decoded.
+#[derive(Debug)]
+pub(crate) enum Frame<'a> {
+    /// Run this.
+    Request {
+        /// Chosen by the sender, echoed in the response.
+        id: u64,
+        /// Partitions and reigns.
+        routes: Vec<Route>,
+        /// The command.
+        request: Request,
+    },
+    /// The answer to a request.
+    Response {
+        /// Of the request.
+        id: u64,
+        /// What became of it.
+        status: Status,
+        /// Encoded reply.
+        reply: &'a [u8],
+    },
+    /// A message of [`replication`].
+    Replication {
+        /// Which partition.
+        partition: PartitionId,
+        /// Encoded message.
+        message: &'a [u8],
+    },
+}
+
+/// The bytes are not a frame of this version: the link is closed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Malformed;
+
+/// Appends a request frame.
+pub(crate) fn encode_request(out: &mut Vec<u8>, id: u64, routes: &[Route], request: &Request) {
+    let start = begin(out, REQUEST);
+    out.extend_from_slice(&id.to_le_bytes());
+    out.push(match request.scope {
+        Scope::Keys => 0,
+        Scope::Partitions => 1,
+        Scope::Node => 2,
+        Scope::Transaction => 3,
+        Scope::Watch => 4,
+    });
+    out.push(request.db);
+    out.push(u8::from(request.version == Version::Resp3) | (u8::from(request.touch) << 1));
+    put_u32(out, routes.len());
+    for route in routes {
+        out.extend_from_slice(&route.partition.0.to_le_bytes());
+        out.extend_from_slice(&route.reign.0.to_le_bytes());
+    }
+    out.extend_from_slice(&request.words.count.to_le_bytes());
+    out.extend_from_slice(&request.words.bytes);
+    end(out, start);
+}
+
+/// Appends a response frame.
+pub(crate) fn encode_response(out: &mut Vec<u8>, id: u64, status: Status, reply: &[u8]) {
+    let start = begin(out, RESPONSE);
+    out.extend_from_slice(&id.to_le_bytes());
+    out.push(u8::from(status == Status::Stale));
+    out.extend_from_slice(reply);
+    end(out, start);
+}
+
+/// Appends a replication frame.
+pub(crate) fn encode_replication(out: &mut Vec<u8>, partition: PartitionId, message: &replication::Message) {
+    let start = begin(out, REPLICATION);
+    out.extend_from_slice(&partition.0.to_le_bytes());
+    replication::encode(out, message);
+    end(out, start);
+}
+
+/// Decodes the first frame of `bytes`; `None` while it is incomplete. Also returns its length.
+pub(crate) fn decode(bytes: &[u8]) -> Result<Option<(Frame<'_>, usize)>, Malformed> {
+    let Some((len, rest)) = bytes.split_first_chunk::<4>() else { return Ok(None) };
+    let len = u32::from_le_bytes(*len) as usize;
+    if len == 0 || len > FRAME_BYTES_MAX {
+        return Err(Malformed);
+    }
+    let Some(body) = rest.get(..len) else { return Ok(None) };
+    let mut reader = Reader { bytes: body };
+    let frame = match reader.u8()? {
+        REQUEST => decode_request(&mut reader)?,
+        RESPONSE => {
+            let id = reader.u64()?;
+            let status = if reader.u8()? == 0 { Status::Done } else { Status::Stale };
+            Frame::Response { id, status, reply: reader.bytes }
+        }
+        REPLICATION => {
+            let partition = PartitionId(reader.u16()?);
+            Frame::Replication { partition, message: reader.bytes }
+        }
+        _ => return Err(Malformed),
+    };
+    Ok(Some((frame, len + 4)))
+}
+
+fn decode_request<'a>(reader: &mut Reader<'a>) -> Result<Frame<'a>, Malformed> {
+    let id = reader.u64()?;
+    let scope = match reader.u8()? {
+        0 => Scope::Keys,
+        1 => Scope::Partitions,
+        2 => Scope::Node,
+        3 => Scope::Transaction,
+        4 => Scope::Watch,
+        _ => return Err(Malformed),
+    };
+    let db = reader.u8()?;
+    let bits = reader.u8()?;
+    if db >= stdx::limits::DATABASES {
+        return Err(Malformed);
+    }
+    let version = if bits & 1 == 1 { Version::Resp3 } else { Version::Resp2 };
+    let count = reader.u32()? as usize;
+    let mut routes = Vec::with_capacity(count.min(reader.bytes.len() / 10));
+    for _ in 0..count {
+        routes.push(Route { partition: PartitionId(reader.u16()?), reign: Epoch(reader.u64()?) });
+    }
+    let count = reader.u32()?;
+    let words = Words { count, bytes: reader.bytes.to_vec() };
+    let mut left = 0u32;
+    let mut seen = 0usize;
+    for word in words.iter() {
+        left += 1;
+        seen += word.len() + 4;
+    }
+    if left != count || seen != words.bytes.len() || count == 0 {
+        return Err(Malformed);
+    }
+    let partitions =
+        if scope == Scope::Partitions { routes.iter().map(|r| r.partition).collect() } else { Vec::new() };
+    let request = Request { scope, db, version, touch: bits & 2 != 0, partitions, words };
+    Ok(Frame::Request { id, routes, request })
+}
+
+fn begin(out: &mut Vec<u8>, kind: u8) -> usize {
+    let start = out.len();
+    out.extend_from_slice(&[0, 0, 0, 0, kind]);
+    start
+}
+
+fn end(out: &mut [u8], start: usize) {
+    let len = u32::try_from(out.len() - start - 4).expect("a frame is shorter than 4 GiB");
+    out[start..start + 4].copy_from_slice(&len.to_le_bytes());
+}
+
+fn put_u32(out: &mut Vec<u8>, value: usize) {
+    out.extend_from_slice(&u32::try_from(value).expect("counts fit 32 bits").to_le_bytes());
+}
+
+struct Reader<'a> {
+    bytes: &'a [u8],
+}
+
+impl<'a> Reader<'a> {
+    fn array<const N: usize>(&mut self) -> Result<[u8; N], Malformed> {
+        let (head, rest) = self.bytes.split_first_chunk::<N>().ok_or(Malformed)?;
+        self.bytes = rest;
+        Ok(*head)
+    }
+
+    fn u8(&mut self) -> Result<u8, Malformed> {
+        Ok(self.array::<1>()?[0])
+    }
+
+    fn u16(&mut self) -> Result<u16, Malformed> {
+        Ok(u16::from_le_bytes(self.array()?))
+    }
+
+    fn u32(&mut self) -> Result<u32, Malformed> {
+        Ok(u32::from_le_bytes(self.array()?))
+    }
+
+    fn u64(&mut self) -> Result<u64, Malformed> {
+        Ok(u64::from_le_bytes(self.array()?))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn request_survives_the_wire_and_truncation_is_incomplete_or_malformed() {
+        let request = Request {
+            scope: Scope::Keys,
+            db: 3,
+            version: Version::Resp3,
+            touch: true,
+            partitions: Vec::new(),
+            words: Words::copy_of(&[b"SET", b"", b"\0\r\n"]),
+        };
+        let routes = [Route { partition: PartitionId(7), reign: Epoch(9) }];
+        let mut bytes = Vec::new();
+        encode_request(&mut bytes, 42, &routes, &request);
+        let Ok(Some((Frame::Request { id, routes: decoded, request: got }, len))) = decode(&bytes) else {
+            panic!("a whole frame decodes")
+        };
+        assert_eq!((id, len, &decoded[..]), (42, bytes.len(), &routes[..]));
+        assert_eq!(got.words.iter().collect::<Vec<_>>(), [&b"SET"[..], b"", b"\0\r\n"]);
+        assert_eq!((got.db, got.version, got.touch), (3, Version::Resp3, true));
+        for cut in 0..bytes.len() {
+            assert!(matches!(decode(&bytes[..cut]), Ok(None)), "cut at {cut}");
+        }
+        for flip in 4..bytes.len() {
+            let mut bad = bytes.clone();
+            bad[flip] ^= 0xff;
+            // Never a panic; most flips are refused, some change only a number.
+            drop(decode(&bad));
+        }
+        assert!(decode(&[0, 0, 0, 0, 0]).is_err());
+        assert!(decode(&[255, 255, 255, 255, 1]).is_err());
+    }
+}

@@ -1,0 +1,40 @@
+//! A whole node without I/O: dispatch, commit gate, forwarding, events, coordinator.
+//!
+//! ```text
+//!   driver (threads, sockets)                       control plane (gossip, Raft)
+//!        |  bytes                                        |  maps, leases
+//!        v                                               v
+//!   Worker --- connection --- dispatch --- here? --> Shared: partitions, routing, lease
+//!        |                       |                       ^
+//!        |                       +--- there? --> Link ---|--> another node's Worker
+//!        +--- commit gate <--- acknowledgements of replicas
+//! ```
+//!
+//! A [`Worker`] is driven by one thread at a time and shares the partitions with the others through [`Shared`].
+//! Must not know sockets, files or threads: the `hypercache` crate brings those, and so does the simulator.
+
+mod call;
+mod connection;
+mod coordinator;
+mod execute;
+mod frame;
+mod host;
+mod lease;
+mod partition;
+mod platform;
+mod pubsub;
+mod routing;
+mod shared;
+pub mod stats;
+mod target;
+mod worker;
+
+pub use call::Call;
+pub use coordinator::Coordinator;
+pub use frame::Words;
+pub use lease::Lease;
+pub use platform::{Limits, Platform};
+pub use shared::{NodeConfig, Place, Shared, Waker};
+pub use target::Key;
+pub use worker::connections::MAX_CLIENTS_REACHED;
+pub use worker::{Flush, LinkPeer, WantedLink, Worker};

@@ -1,0 +1,369 @@
+//! One partition on this node: its store, its role, and who waits for its commits.
+//!
+//! Everything about a partition lives behind one lock, so that a command, its effect record, its place in the log
+//! and the registration of the waiting reply are one step. Methods here assume the lock is held.
+
+use crate::target::Target;
+use cluster::map::{Assignment, Role as MapRole};
+use effect::RecordBuilder;
+use parking_lot::Mutex;
+use replication::{Applier, ChunkSource, Follower, FollowerStage, Log, Message, Primary};
+use std::collections::{HashMap, VecDeque};
+use stdx::{Epoch, Mono, NodeId, PartitionId, Wall};
+use store::{Garbage, Partition};
+
+/// Watched keys of one partition; above this all are forgotten, which only makes transactions abort.
+const WATCHES_MAX: usize = 100_000;
+
+/// A partition and its lock.
+pub(crate) struct Cell {
+    pub(crate) id: PartitionId,
+    pub(crate) state: Mutex<State>,
+}
+
+/// What this node is to the partition, with the state that goes with it.
+pub(crate) enum Role {
+    /// Nothing: the store is empty.
+    None,
+    /// Executes commands.
+    Primary(Primary),
+    /// Applies the stream of `primary`.
+    Follower { follower: Follower, primary: NodeId },
+}
+
+/// The state behind the lock.
+pub(crate) struct State {
+    pub(crate) store: Partition,
+    pub(crate) record: RecordBuilder,
+    pub(crate) touched: Vec<(u8, u64)>,
+    pub(crate) role: Role,
+    /// Epoch of the assignment this state reflects.
+    pub(crate) epoch: Epoch,
+    /// Reign of that assignment.
+    pub(crate) reign: Epoch,
+    /// Epoch in which the data held began.
+    born: Epoch,
+    /// Replies that wait until the counter is committed, oldest first.
+    waiters: VecDeque<(u64, Target)>,
+    /// Keys written but not committed: counter, database, hash.
+    uncommitted: VecDeque<(u64, u8, u64)>,
+    /// Watched keys and the counter of their last change since they were first watched.
+    watches: HashMap<(u8, u64), u64>,
+    /// A hand-over is under way: commands are held.
+    pub(crate) handing_over: bool,
+    /// Already in its worker's list of partitions to pump.
+    pub(crate) pump_queued: bool,
+}
+
+/// What a change of role leaves behind, to be dealt with outside the lock.
+#[derive(Default)]
+pub(crate) struct Aftermath {
+    /// Replies whose writes may or may not survive.
+    pub(crate) in_doubt: Vec<Target>,
+    /// Replies whose writes are committed after all.
+    pub(crate) released: Vec<Target>,
+    /// Data to drop.
+    pub(crate) garbage: Option<Garbage>,
+    /// Whether there is something to send.
+    pub(crate) pump: bool,
+}
+
+impl Cell {
+    pub(crate) fn new(id: PartitionId, hash_seed: u64) -> Cell {
+        Cell {
+            id,
+            state: Mutex::new(State {
+                store: Partition::new(hash_seed),
+                record: RecordBuilder::new(),
+                touched: Vec::new(),
+                role: Role::None,
+                epoch: Epoch(0),
+                reign: Epoch(0),
+                born: Epoch(0),
+                waiters: VecDeque::new(),
+                uncommitted: VecDeque::new(),
+                watches: HashMap::new(),
+                handing_over: false,
+                pump_queued: false,
+            }),
+        }
+    }
+}
+
+impl State {
+    /// The primary, if this node is it.
+    pub(crate) fn primary(&mut self) -> Option<&mut Primary> {
+        match &mut self.role {
+            Role::Primary(primary) => Some(primary),
+            _ => None,
+        }
+    }
+
+    /// Whether effects have to be encoded.
+    pub(crate) fn has_peers(&self) -> bool {
+        matches!(&self.role, Role::Primary(primary) if primary.has_peers())
+    }
+
+    /// Whether a peer can be sent something now.
+    pub(crate) fn has_work_for_peers(&self) -> bool {
+        let Role::Primary(primary) = &self.role else { return false };
+        let last = primary.last().counter;
+        primary.peers().iter().any(|peer| match peer.stage {
+            replication::Stage::Streaming => peer.sent < last,
+            replication::Stage::Syncing { sent_all, .. } => !sent_all || peer.sent < last,
+            _ => false,
+        })
+    }
+
+    /// Moves to what the map says. Called for every partition whose epoch has changed.
+    pub(crate) fn assign(&mut self, me: NodeId, assignment: &Assignment, now: Mono) -> Aftermath {
+        let mut aftermath = Aftermath::default();
+        let role = assignment.role_of(me);
+        let new_reign = assignment.reign != self.reign;
+        let void = assignment.born != self.born && self.reign != Epoch(0);
+        self.epoch = assignment.epoch;
+        self.reign = assignment.reign;
+        self.born = assignment.born;
+        if new_reign || role != self.map_role() {
+            self.leave_role(role, void, assignment, &mut aftermath);
+        }
+        if let Role::Primary(primary) = &mut self.role {
+            let others: Vec<NodeId> = assignment.in_sync.iter().copied().filter(|node| *node != me).collect();
+            primary.set_peers(&others, &assignment.learners, now);
+            aftermath.pump = primary.has_peers();
+            self.settle(&mut aftermath.released);
+        }
+        self.handing_over = false;
+        aftermath
+    }
+
+    /// What the map calls the role held; an in-sync replica and a learner are both followers here.
+    fn map_role(&self) -> MapRole {
+        match self.role {
+            Role::None => MapRole::None,
+            Role::Primary(_) => MapRole::Primary,
+            Role::Follower { .. } => MapRole::InSync,
+        }
+    }
+
+    fn leave_role(&mut self, next: MapRole, void: bool, to: &Assignment, aftermath: &mut Aftermath) {
+        if let (Role::Follower { follower, primary }, MapRole::InSync | MapRole::Learner) = (&self.role, next)
+        {
+            if follower.reign() == to.reign && Some(*primary) == to.primary {
+                return;
+            }
+        }
+        let (mut log, mut stage) = match std::mem::replace(&mut self.role, Role::None) {
+            Role::None => (Log::default(), FollowerStage::Usable),
+            Role::Primary(primary) => (primary.into_log(), FollowerStage::Usable),
+            Role::Follower { follower, .. } => follower.into_parts(),
+        };
+        aftermath.in_doubt.extend(self.waiters.drain(..).map(|(_, target)| target));
+        self.uncommitted.clear();
+        self.watches.clear();
+        if void || next == MapRole::None || (next == MapRole::Primary && stage == FollowerStage::Syncing) {
+            self.store.clear();
+            aftermath.garbage = Some(self.store.take_garbage());
+            (log, stage) = (Log::default(), FollowerStage::Usable);
+        }
+        self.role = match next {
+            MapRole::None => Role::None,
+            MapRole::Primary => Role::Primary(Primary::new(to.reign, log)),
+            MapRole::InSync | MapRole::Learner => Role::Follower {
+                follower: Follower::new(to.reign, log, stage),
+                primary: to.primary.expect("a partition with followers has a primary"),
+            },
+        };
+    }
+
+    /// Closes a command that has just run: logs its effects, notes what is uncommitted, bumps watches.
+    /// Returns the counter of its record, if it wrote anything.
+    pub(crate) fn conclude(&mut self, now: Mono) -> Option<u64> {
+        if self.touched.is_empty() {
+            return None;
+        }
+        let record = &mut self.record;
+        let Role::Primary(primary) = &mut self.role else {
+            unreachable!("only a primary runs commands");
+        };
+        let counter = primary.append(|| record.bytes().into(), now);
+        record.clear();
+        if primary.committed() < counter {
+            self.uncommitted.extend(self.touched.iter().map(|&(db, hash)| (counter, db, hash)));
+        }
+        if !self.watches.is_empty() {
+            bump(&mut self.watches, &self.touched, counter);
+        }
+        self.touched.clear();
+        Some(counter)
+    }
+
+    /// The counter that a reply which saw `key` has to wait for; 0 if nothing uncommitted touches it.
+    pub(crate) fn dirty_counter(&self, db: u8, key: &[u8]) -> u64 {
+        if self.uncommitted.is_empty() {
+            return 0;
+        }
+        let hash = self.store.hash(key);
+        let touches =
+            |&&(_, d, h): &&(u64, u8, u64)| d == db && (h == hash || h == commands::context::TOUCHED_ALL);
+        self.uncommitted.iter().rev().find(touches).map_or(0, |&(counter, ..)| counter)
+    }
+
+    /// Registers `target` for `counter`; false if that is committed already.
+    pub(crate) fn wait_for(&mut self, counter: u64, target: Target) -> bool {
+        let Role::Primary(primary) = &self.role else { return false };
+        if counter <= primary.committed() {
+            return false;
+        }
+        // Almost always the newest counter; a read of an older write may have to be sorted in.
+        let at = self.waiters.iter().rposition(|(other, _)| *other <= counter).map_or(0, |index| index + 1);
+        self.waiters.insert(at, (counter, target));
+        true
+    }
+
+    /// Takes an answer of a peer; the replies it releases go to `released`.
+    pub(crate) fn peer_says(
+        &mut self,
+        from: NodeId,
+        message: Message,
+        now: Mono,
+        released: &mut Vec<Target>,
+    ) {
+        if let Role::Primary(primary) = &mut self.role {
+            primary.step(from, message, now);
+            self.settle(released);
+        }
+    }
+
+    /// Releases what has been committed.
+    pub(crate) fn settle(&mut self, released: &mut Vec<Target>) {
+        let Role::Primary(primary) = &self.role else { return };
+        let committed = primary.committed();
+        while self.waiters.front().is_some_and(|(counter, _)| *counter <= committed) {
+            released.extend(self.waiters.pop_front().map(|(_, target)| target));
+        }
+        while self.uncommitted.front().is_some_and(|(counter, ..)| *counter <= committed) {
+            self.uncommitted.pop_front();
+        }
+    }
+
+    /// Takes a message of another node about this partition and returns the answer, if any.
+    pub(crate) fn follow(&mut self, message: Message, now: Wall) -> Option<Message> {
+        let (State { store, role, reign, .. }, theirs) = (self, sender_reign(&message)?);
+        match role {
+            Role::Follower { follower, .. } => follower.step(message, &mut Copy { store, now }),
+            _ if theirs < *reign => Some(Message::Fenced { reign: *reign }),
+            // Our map does not know that role yet.
+            _ => Some(Message::Behind { reign: *reign }),
+        }
+    }
+
+    /// Removes at most `budget` keys whose deadline has passed, as one record; how many.
+    pub(crate) fn expire(&mut self, wall: Wall, now: Mono, budget: usize) -> usize {
+        let mut due: Vec<(u8, Vec<u8>, u64)> = Vec::new();
+        self.store.expired(wall, budget, &mut |db, key, hash| due.push((db, key.to_vec(), hash)));
+        let log = self.has_peers();
+        for (db, key, hash) in &due {
+            let effect = effect::Effect::Remove { db: *db, key, cause: effect::Cause::Expired };
+            self.store.apply(&effect, *hash, wall);
+            if log {
+                self.record.push(&effect);
+            }
+            self.touched.push((*db, *hash));
+        }
+        self.conclude(now);
+        due.len()
+    }
+
+    /// Sends what the peers can take.
+    pub(crate) fn pump(&mut self, attach: bool, send: &mut dyn FnMut(NodeId, Message)) {
+        if let Role::Primary(primary) = &mut self.role {
+            primary.pump(&mut Chunks { store: &self.store }, attach, send);
+        }
+    }
+
+    /// Starts to watch a key and returns the token to check at EXEC.
+    pub(crate) fn watch(&mut self, db: u8, key: &[u8], now: Wall) -> WatchToken {
+        if self.watches.len() >= WATCHES_MAX {
+            self.watches.clear();
+        }
+        let hash = self.store.hash(key);
+        let existed = self.store.peek(db, key, hash, now).is_some();
+        let last = self.primary().map_or(0, |primary| primary.last().counter);
+        self.watches.entry((db, hash)).or_insert(0);
+        WatchToken { reign: self.reign, counter: last, existed }
+    }
+
+    /// Whether a watched key is untouched since its token was given.
+    pub(crate) fn unchanged(&self, db: u8, key: &[u8], token: &WatchToken, now: Wall) -> bool {
+        let hash = self.store.hash(key);
+        let exists = self.store.peek(db, key, hash, now).is_some();
+        token.reign == self.reign
+            && self.watches.get(&(db, hash)).is_some_and(|changed| *changed <= token.counter)
+            && (exists || !token.existed)
+    }
+}
+
+/// What WATCH remembers of a key: the reign and the log position at which it was watched.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct WatchToken {
+    /// Reign of the primary that gave the token; a later one aborts the transaction.
+    pub reign: Epoch,
+    /// Last record written when the key was watched.
+    pub counter: u64,
+    /// Whether the key existed then: expiring counts as a change.
+    pub existed: bool,
+}
+
+fn bump(watches: &mut HashMap<(u8, u64), u64>, touched: &[(u8, u64)], counter: u64) {
+    for &(db, hash) in touched {
+        if hash == commands::context::TOUCHED_ALL {
+            watches.iter_mut().filter(|((d, _), _)| *d == db).for_each(|(_, changed)| *changed = counter);
+        } else if let Some(changed) = watches.get_mut(&(db, hash)) {
+            *changed = counter;
+        }
+    }
+}
+
+fn sender_reign(message: &Message) -> Option<Epoch> {
+    match message {
+        Message::Attach { reign, .. }
+        | Message::Records { reign, .. }
+        | Message::SyncBegin { reign, .. }
+        | Message::Chunk { reign, .. } => Some(*reign),
+        _ => None,
+    }
+}
+
+struct Copy<'a> {
+    store: &'a mut Partition,
+    now: Wall,
+}
+
+impl Applier for Copy<'_> {
+    fn clear(&mut self) {
+        self.store.clear();
+    }
+
+    fn apply(&mut self, effects: &[u8]) -> bool {
+        for effect in effect::decode(effects) {
+            let Ok(effect) = effect else { return false };
+            let hash = effect.key().map_or(0, |key| self.store.hash(key));
+            self.store.apply(&effect, hash, self.now);
+        }
+        true
+    }
+}
+
+struct Chunks<'a> {
+    store: &'a Partition,
+}
+
+impl ChunkSource for Chunks<'_> {
+    fn chunk(&mut self, cursor: Option<(u8, u64)>) -> (Vec<u8>, Option<(u8, u64)>) {
+        let mut record = RecordBuilder::new();
+        let (db, at) = cursor.unwrap_or((0, 0));
+        let next = self.store.snapshot_chunk(db, at, replication::CHUNK_BYTES, &mut record);
+        (record.take(), next)
+    }
+}

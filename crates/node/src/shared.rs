@@ -1,0 +1,420 @@
+//! What the workers of a node share: partitions, routing, lease, subscriptions, statistics, mailboxes.
+
+use crate::lease::Lease;
+use crate::partition::{Aftermath, Cell, Role};
+use crate::platform::Platform;
+use crate::pubsub::Registry;
+use crate::routing::Routing;
+use crate::stats::{AllStats, Counter};
+use crate::target::{Delivery, Key, Mail, Target};
+use cluster::map::ClusterMap;
+use commands::host::{ClientInfo, LatencyEvent, Pause, SlowlogEntry};
+use parking_lot::{Mutex, RwLock};
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+use stdx::{Clock, Mono, NodeId, PartitionId};
+
+/// What a node is started with.
+#[derive(Clone, Debug)]
+pub struct NodeConfig {
+    /// This node.
+    pub node: NodeId,
+    /// Its name.
+    pub name: String,
+    /// Number of workers, at least 1.
+    pub workers: usize,
+    /// Whether a reply waits for every in-sync replica (`acks insync`).
+    pub wait_for_in_sync: bool,
+    /// Longest a forwarded or held command may take.
+    pub forward_timeout: Duration,
+    /// RESP port, for INFO.
+    pub resp_port: u16,
+}
+
+/// Wakes a worker that waits for events.
+pub type Waker = Box<dyn Fn() + Send + Sync>;
+
+struct Mailbox {
+    mail: Mutex<Vec<Mail>>,
+    waker: RwLock<Option<Waker>>,
+    awake: AtomicBool,
+}
+
+/// A connection as other workers may see it.
+pub(crate) struct ClientRecord {
+    pub(crate) worker: u16,
+    pub(crate) connection: Key,
+    pub(crate) info: ClientInfo,
+}
+
+/// A `CLIENT PAUSE` in force.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Paused {
+    pub(crate) until: Mono,
+    pub(crate) what: Pause,
+}
+
+/// The node's shared state; workers and the control plane hold it in an `Arc`.
+pub struct Shared {
+    pub(crate) config: NodeConfig,
+    pub(crate) clock: Clock,
+    pub(crate) platform: Arc<dyn Platform>,
+    pub(crate) lease: Lease,
+    pub(crate) registry: Registry,
+    pub(crate) stats: AllStats,
+    pub(crate) clients: Mutex<BTreeMap<u64, ClientRecord>>,
+    pub(crate) slowlog: Mutex<Slowlog>,
+    pub(crate) latency_events: Mutex<BTreeMap<String, LatencyEvent>>,
+    pub(crate) paused: Mutex<Option<Paused>>,
+    pub(crate) is_paused: AtomicBool,
+    pub(crate) started: Mono,
+    pub(crate) replies_waiting: AtomicU64,
+    data_bytes_at: AtomicU64,
+    data_bytes_cached: AtomicU64,
+    hash_seed: u64,
+    partitions: RwLock<Arc<[Cell]>>,
+    routing: RwLock<Arc<Routing>>,
+    routing_version: AtomicU64,
+    next_client: AtomicU64,
+    mailboxes: Vec<Mailbox>,
+}
+
+/// How old the cached number of data bytes may be.
+const DATA_BYTES_PERIOD: Duration = Duration::from_millis(50);
+
+/// Where a key lives, as this node's map says.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Place {
+    /// Its partition.
+    pub partition: PartitionId,
+    /// The partition's primary, if one is alive.
+    pub primary: Option<NodeId>,
+    /// Its name; empty without one.
+    pub primary_name: String,
+    /// Whether it is this node.
+    pub local: bool,
+}
+
+/// The slow log.
+#[derive(Debug, Default)]
+pub(crate) struct Slowlog {
+    pub(crate) next_id: u64,
+    pub(crate) entries: VecDeque<SlowlogEntry>,
+}
+
+impl Shared {
+    /// A node that knows no cluster yet.
+    pub fn new(config: NodeConfig, clock: Clock, platform: Arc<dyn Platform>, hash_seed: u64) -> Arc<Shared> {
+        let mailbox = || Mailbox {
+            mail: Mutex::new(Vec::new()),
+            waker: RwLock::new(None),
+            awake: AtomicBool::new(false),
+        };
+        let started = clock.mono();
+        Arc::new(Shared {
+            stats: AllStats::new(config.workers),
+            mailboxes: (0..config.workers).map(|_| mailbox()).collect(),
+            routing: RwLock::new(Arc::new(Routing::new(Arc::new(ClusterMap::default()), config.node))),
+            routing_version: AtomicU64::new(0),
+            partitions: RwLock::new(Arc::new([])),
+            lease: Lease::default(),
+            registry: Registry::default(),
+            clients: Mutex::new(BTreeMap::new()),
+            slowlog: Mutex::new(Slowlog::default()),
+            latency_events: Mutex::new(BTreeMap::new()),
+            paused: Mutex::new(None),
+            is_paused: AtomicBool::new(false),
+            next_client: AtomicU64::new(1),
+            replies_waiting: AtomicU64::new(0),
+            data_bytes_at: AtomicU64::new(0),
+            data_bytes_cached: AtomicU64::new(0),
+            started,
+            hash_seed,
+            config,
+            clock,
+            platform,
+        })
+    }
+
+    /// This node.
+    pub fn me(&self) -> NodeId {
+        self.config.node
+    }
+
+    /// The node's clock.
+    pub fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    /// The lease, for the control plane to extend.
+    pub fn lease(&self) -> &Lease {
+        &self.lease
+    }
+
+    /// Statistics of all workers.
+    pub fn stats(&self) -> &AllStats {
+        &self.stats
+    }
+
+    /// The map applied last.
+    pub fn map(&self) -> Arc<ClusterMap> {
+        Arc::clone(&self.routing.read().map)
+    }
+
+    /// How the workers are called to their mail.
+    pub fn set_waker(&self, worker: usize, waker: Waker) {
+        *self.mailboxes[worker].waker.write() = Some(waker);
+    }
+
+    /// Whether this node may serve what it owns at `now`: it holds a lease, or is alone.
+    pub fn may_serve(&self, now: Mono) -> bool {
+        self.lease.holds(now) || self.routing.read().map.is_sole_member(self.me())
+    }
+
+    /// Keys in one database over the partitions this node is primary of.
+    pub fn keys_as_primary(&self, db: u8) -> (u64, u64) {
+        self.fold_primaries((0, 0), |(keys, expires), state| {
+            (keys + state.store.len(db), expires + state.store.expires_len(db))
+        })
+    }
+
+    /// Bytes of keys, values and tables on this node, whatever its role.
+    pub fn data_bytes(&self) -> u64 {
+        self.cells().iter().map(|cell| cell.state.lock().store.memory_bytes()).sum()
+    }
+
+    /// As [`Shared::data_bytes`], at most 50 ms old: for checks on every command.
+    pub(crate) fn data_bytes_lately(&self) -> u64 {
+        let now = self.clock.mono();
+        let read_at = self.data_bytes_at.load(Ordering::Acquire);
+        if now.0.saturating_sub(read_at) > DATA_BYTES_PERIOD.as_nanos() as u64 {
+            self.data_bytes_at.store(now.0, Ordering::Release);
+            self.data_bytes_cached.store(self.data_bytes(), Ordering::Release);
+        }
+        self.data_bytes_cached.load(Ordering::Acquire)
+    }
+
+    /// GET at once, on the caller's thread: the value, or that there is none. `None` if this node cannot answer by
+    /// itself now (not the primary, no lease, an unconfirmed write); then [`Shared::call`] does.
+    pub fn read_now(&self, db: u8, key: &[u8]) -> Option<Option<Vec<u8>>> {
+        let (routing, cells) = (self.routing(), self.cells());
+        let count = routing.partitions();
+        if count == 0 {
+            return None;
+        }
+        let partition = PartitionId::of_key(key, count);
+        if routing.primary(partition) != Some(self.me()) {
+            return None;
+        }
+        let cell = cells.get(usize::from(partition.0))?;
+        let mut state = cell.state.lock();
+        if state.primary().is_none()
+            || state.reign != routing.route(partition).reign
+            || state.handing_over
+            || state.dirty_counter(db, key) > 0
+        {
+            return None;
+        }
+        let hash = state.store.hash(key);
+        let value = state.store.get(db, key, hash, self.clock.wall()).map(|entry| {
+            let mut scratch = [0; 20];
+            match entry.value() {
+                store::ValueRef::String(string) => Some(string.as_bytes(&mut scratch).to_vec()),
+                _ => None,
+            }
+        });
+        drop(state);
+        // Read the value, then the clock, then the lease.
+        if !self.may_serve(self.clock.mono()) {
+            return None;
+        }
+        match value {
+            Some(None) => None,
+            Some(Some(bytes)) => Some(Some(bytes)),
+            None => Some(None),
+        }
+    }
+
+    /// Where a key lives.
+    pub fn place_of(&self, key: &[u8]) -> Place {
+        let routing = self.routing();
+        let partition = PartitionId::of_key(key, routing.partitions().max(1));
+        let primary = routing.primary(partition);
+        let name = primary.and_then(|node| routing.map.member(node)).map(|member| member.name.clone());
+        Place {
+            partition,
+            primary,
+            primary_name: name.unwrap_or_default(),
+            local: primary == Some(self.me()),
+        }
+    }
+
+    /// Records written (as primary) or applied (as follower) by this node.
+    pub fn replication_offset(&self) -> u64 {
+        let offset = |cell: &Cell| match &cell.state.lock().role {
+            Role::None => 0,
+            Role::Primary(primary) => primary.last().counter,
+            Role::Follower { follower, .. } => follower.last().counter,
+        };
+        self.cells().iter().map(offset).sum()
+    }
+
+    /// For every peer: the most records it lags behind in any one partition, and partitions not streaming to it.
+    pub fn replication_lag(&self) -> BTreeMap<NodeId, (u64, usize)> {
+        let mut lags: BTreeMap<NodeId, (u64, usize)> = BTreeMap::new();
+        for cell in self.cells().iter() {
+            let mut state = cell.state.lock();
+            let Some(primary) = state.primary() else { continue };
+            let last = primary.last().counter;
+            for peer in primary.peers() {
+                let entry = lags.entry(peer.node).or_default();
+                entry.0 = entry.0.max(last.saturating_sub(peer.acked));
+                entry.1 += usize::from(peer.stage != replication::Stage::Streaming);
+            }
+        }
+        lags
+    }
+
+    /// Applies a newer map: every partition whose epoch changed takes its new role, then routing follows.
+    pub fn apply_map(&self, map: Arc<ClusterMap>) {
+        if map.version.0 <= self.routing_version.load(Ordering::Acquire) {
+            return;
+        }
+        self.ensure_cells(map.partitions);
+        let now = self.clock.mono();
+        let before = self.map();
+        let cells = self.cells();
+        let mut mail: Vec<Vec<(Target, Delivery)>> = self.mailboxes.iter().map(|_| Vec::new()).collect();
+        for (cell, assignment) in cells.iter().zip(&map.assignments) {
+            let mut state = cell.state.lock();
+            if state.epoch == assignment.epoch {
+                continue;
+            }
+            let aftermath = state.assign(self.me(), assignment, now);
+            let pump = aftermath.pump && !std::mem::replace(&mut state.pump_queued, true);
+            drop(state);
+            self.settle(aftermath, &mut mail);
+            if pump {
+                self.post(self.owner_of(cell.id), Mail::Pump(cell.id));
+            }
+        }
+        *self.routing.write() = Arc::new(Routing::new(Arc::clone(&map), self.me()));
+        self.routing_version.store(map.version.0, Ordering::Release);
+        for (worker, deliveries) in mail.into_iter().enumerate() {
+            if !deliveries.is_empty() {
+                self.post(worker, Mail::Deliver(deliveries));
+            }
+            for (node, member) in &before.members {
+                if map
+                    .members
+                    .get(node)
+                    .is_none_or(|now| now.incarnation != member.incarnation || !now.is_alive())
+                {
+                    self.post(worker, Mail::Forget(*node));
+                }
+            }
+            self.post(worker, Mail::Changed);
+        }
+    }
+
+    /// Tells every worker to look again at what it holds back (the lease or a pause has changed).
+    pub fn changed(&self) {
+        (0..self.mailboxes.len()).for_each(|worker| self.post(worker, Mail::Changed));
+    }
+
+    /// Runs a command for somebody outside the workers.
+    pub fn call(&self, worker: usize, call: crate::call::Call) {
+        self.post(worker % self.mailboxes.len(), Mail::Call(call));
+    }
+
+    /// Delivers a message on this node only: for events of the cluster, which every node learns by itself.
+    pub fn announce(&self, channel: &[u8], message: &[u8]) {
+        let kind = commands::session::ChannelKind::Channel;
+        let mut by_worker: BTreeMap<u16, Vec<_>> = BTreeMap::new();
+        for outgoing in self.registry.receivers(kind, channel, message) {
+            by_worker.entry(outgoing.to.worker).or_default().push(outgoing);
+        }
+        for (worker, outgoing) in by_worker {
+            self.post(usize::from(worker), Mail::Publish(outgoing));
+        }
+    }
+
+    pub(crate) fn cells(&self) -> Arc<[Cell]> {
+        Arc::clone(&self.partitions.read())
+    }
+
+    pub(crate) fn routing(&self) -> Arc<Routing> {
+        Arc::clone(&self.routing.read())
+    }
+
+    pub(crate) fn routing_version(&self) -> u64 {
+        self.routing_version.load(Ordering::Acquire)
+    }
+
+    /// The worker that replicates a partition.
+    pub(crate) fn owner_of(&self, partition: PartitionId) -> usize {
+        usize::from(partition.0) % self.mailboxes.len()
+    }
+
+    pub(crate) fn next_client_id(&self) -> u64 {
+        self.next_client.fetch_add(1, Ordering::Relaxed)
+    }
+
+    pub(crate) fn post(&self, worker: usize, mail: Mail) {
+        let mailbox = &self.mailboxes[worker];
+        mailbox.mail.lock().push(mail);
+        if !mailbox.awake.swap(true, Ordering::AcqRel) {
+            if let Some(waker) = &*mailbox.waker.read() {
+                waker();
+            }
+        }
+    }
+
+    pub(crate) fn take_mail(&self, worker: usize) -> Vec<Mail> {
+        let mailbox = &self.mailboxes[worker];
+        mailbox.awake.store(false, Ordering::Release);
+        std::mem::take(&mut *mailbox.mail.lock())
+    }
+
+    pub(crate) fn fold_primaries<T>(
+        &self,
+        start: T,
+        mut add: impl FnMut(T, &mut crate::partition::State) -> T,
+    ) -> T {
+        let cells = self.cells();
+        cells.iter().fold(start, |total, cell| {
+            let mut state = cell.state.lock();
+            if matches!(state.role, Role::Primary(_)) { add(total, &mut state) } else { total }
+        })
+    }
+
+    pub(crate) fn pause(&self, paused: Option<Paused>) {
+        *self.paused.lock() = paused;
+        self.is_paused.store(paused.is_some(), Ordering::Release);
+        self.changed();
+    }
+
+    fn ensure_cells(&self, partitions: u16) {
+        let mut cells = self.partitions.write();
+        if cells.len() != usize::from(partitions) {
+            debug_assert!(cells.is_empty(), "the number of partitions never changes");
+            *cells = (0..partitions).map(|id| Cell::new(PartitionId(id), self.hash_seed)).collect();
+        }
+    }
+
+    fn settle(&self, aftermath: Aftermath, mail: &mut [Vec<(Target, Delivery)>]) {
+        for target in aftermath.in_doubt {
+            mail[usize::from(target.worker)].push((target, Delivery::InDoubt));
+        }
+        for target in aftermath.released {
+            mail[usize::from(target.worker)].push((target, Delivery::Released));
+        }
+        drop(aftermath.garbage);
+    }
+
+    pub(crate) fn count(&self, worker: usize, counter: Counter, by: u64) {
+        self.stats.of(worker).add(counter, by);
+    }
+}

@@ -1,0 +1,517 @@
+//! Where a command runs: here, on another node, on several, or later.
+//!
+//! One attempt either executes the command, sends it on, or finds that it cannot run now. In the last case nothing
+//! has happened yet, so it is held and tried again when the map, the lease or a link has changed, until its deadline.
+//! That is how clients see neither a fail-over nor a migration unless it takes too long.
+
+use super::{CLUSTER_DOWN, Forward, Held, IN_DOUBT, TRY_AGAIN, Worker};
+use crate::execute::{Executed, Executor, Refusal};
+use crate::frame::{self, Request, Route, Scope, Words};
+use crate::routing::Destination;
+use crate::stats::Counter;
+use crate::target::{Delivery, Key, Owner, Target};
+use commands::generic::scan;
+use commands::{Args, Command, Flags, Gather, Run};
+use protocol::{Reply, Version};
+use smallvec::SmallVec;
+use std::collections::HashSet;
+use stdx::{PartitionId, Random};
+
+/// Keys of different primaries where one primary is needed.
+pub(super) const CROSS_SLOT: &str = "CROSSSLOT Keys in request don't hash to the same slot";
+/// Most commands held back by one worker; above it they are refused at once.
+const HELD_MAX: usize = 100_000;
+
+/// How a command is to be run, apart from its words.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Meta<'a> {
+    pub(super) scope: Scope,
+    pub(super) db: u8,
+    pub(super) version: Version,
+    pub(super) touch: bool,
+    pub(super) partitions: &'a [PartitionId],
+}
+
+/// What became of a command.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Outcome {
+    /// The reply has been written.
+    Ready,
+    /// The reply has been written, but must wait for so many commits.
+    Gated(u32),
+    /// The reply will be delivered to the target.
+    Elsewhere,
+    /// As `Elsewhere`, but the command has not been executed or sent yet.
+    Held,
+}
+
+pub(super) type Routes = SmallVec<[Route; 1]>;
+
+impl Meta<'_> {
+    pub(super) fn request(&self, args: Args<'_>) -> Request {
+        Request {
+            scope: self.scope,
+            db: self.db,
+            version: self.version,
+            touch: self.touch,
+            partitions: self.partitions.to_vec(),
+            words: Words::copy_of(args.as_slice()),
+        }
+    }
+}
+
+impl Worker {
+    /// Runs a command, sends it on, or holds it.
+    pub(super) fn submit(
+        &mut self,
+        command: &'static Command,
+        args: Args<'_>,
+        meta: &Meta<'_>,
+        target: Target,
+        out: &mut Vec<u8>,
+    ) -> Outcome {
+        let mark = out.len();
+        if let Some(outcome) = self.attempt(command, args, meta, target, out) {
+            return outcome;
+        }
+        out.truncate(mark);
+        if self.held.len() >= HELD_MAX {
+            out.extend_from_slice(CLUSTER_DOWN);
+            return Outcome::Ready;
+        }
+        self.hold(meta.request(args), target);
+        Outcome::Held
+    }
+
+    pub(super) fn hold(&mut self, request: Request, target: Target) {
+        let deadline = self.now + self.shared.config.forward_timeout;
+        self.stat(Counter::HeldBack, 1);
+        if let Owner::Link(link) = target.owner {
+            *self.held_links.entry(link).or_insert(0) += 1;
+        }
+        self.held.push_back(Held { request, target, deadline });
+    }
+
+    /// One attempt; `None` if the command cannot run now and nothing has happened.
+    fn attempt(
+        &mut self,
+        command: &'static Command,
+        args: Args<'_>,
+        meta: &Meta<'_>,
+        target: Target,
+        out: &mut Vec<u8>,
+    ) -> Option<Outcome> {
+        match (meta.scope, command.run) {
+            (Scope::Keys, Run::Partitions { merge, validate, .. }) => {
+                if let Err(text) = validate(args) {
+                    Reply::new(out, meta.version).error(&text);
+                    return Some(Outcome::Ready);
+                }
+                self.scatter_partitions(command, args, meta, merge, target, out)
+            }
+            (Scope::Keys, Run::Scan) => self.attempt_scan(command, args, meta, target, out),
+            (Scope::Keys, Run::Nodes { merge, .. }) => {
+                Some(self.scatter_nodes(command, args, meta, merge, target, out))
+            }
+            (Scope::Keys | Scope::Transaction | Scope::Watch | Scope::Partitions, _) => {
+                self.attempt_routed(command, args, meta, target, out)
+            }
+            (Scope::Node, _) => self.run_here(command, args, meta, &[], target, out).ok(),
+        }
+    }
+
+    fn attempt_routed(
+        &mut self,
+        command: &'static Command,
+        args: Args<'_>,
+        meta: &Meta<'_>,
+        target: Target,
+        out: &mut Vec<u8>,
+    ) -> Option<Outcome> {
+        let partitions = self.partitions_of(command, args, meta)?;
+        match self.routing.destination(&partitions) {
+            Destination::Here => {
+                let routes: Routes = partitions.iter().map(|id| self.routing.route(*id)).collect();
+                self.run_here(command, args, meta, &routes, target, out).ok()
+            }
+            Destination::There(node) => {
+                let link = self.link_to(node)?;
+                let routes: Routes = partitions.iter().map(|id| self.routing.route(*id)).collect();
+                self.forward(link, routes, meta.request(args), target);
+                Some(Outcome::Elsewhere)
+            }
+            Destination::Nowhere => None,
+            Destination::Split => match (meta.scope, command.run) {
+                (Scope::Keys, Run::Fanout { group, merge, .. }) => {
+                    self.scatter_keys(command, args, meta, (usize::from(group), merge), target)
+                }
+                _ => {
+                    Reply::new(out, meta.version).error(CROSS_SLOT);
+                    Some(Outcome::Ready)
+                }
+            },
+        }
+    }
+
+    /// The partitions a command touches, ascending, each once; `None` before there is a cluster.
+    fn partitions_of(
+        &self,
+        command: &Command,
+        args: Args<'_>,
+        meta: &Meta<'_>,
+    ) -> Option<SmallVec<[PartitionId; 2]>> {
+        let count = self.routing.partitions();
+        if count == 0 {
+            return None;
+        }
+        if !meta.partitions.is_empty() {
+            return Some(SmallVec::from_slice(meta.partitions));
+        }
+        let mut partitions: SmallVec<[PartitionId; 2]> = match meta.scope {
+            Scope::Watch => SmallVec::from_iter([PartitionId::of_key(args.at(1), count)]),
+            _ => command
+                .key_positions(args)
+                .filter_map(|index| args.get(index))
+                .map(|key| PartitionId::of_key(key, count))
+                .collect(),
+        };
+        if partitions.len() > 1 {
+            partitions.sort_unstable();
+            partitions.dedup();
+        }
+        // A row without keys that is not a fan-out (an empty DEL cannot be: arity) runs wherever it is asked.
+        if partitions.is_empty() {
+            partitions.push(PartitionId(0));
+        }
+        Some(partitions)
+    }
+
+    fn attempt_scan(
+        &mut self,
+        command: &'static Command,
+        args: Args<'_>,
+        meta: &Meta<'_>,
+        target: Target,
+        out: &mut Vec<u8>,
+    ) -> Option<Outcome> {
+        let request = match scan::parse_scan(args) {
+            Ok(request) => request,
+            Err(text) => {
+                Reply::new(out, meta.version).error(&text);
+                return Some(Outcome::Ready);
+            }
+        };
+        let count = self.routing.partitions();
+        if count == 0 {
+            return None;
+        }
+        let (first, _) = scan::split_cursor(request.cursor);
+        if first.0 >= count {
+            scan::reply_scan(0, &[], &mut Reply::new(out, meta.version));
+            return Some(Outcome::Ready);
+        }
+        let primary = self.routing.primary(first)?;
+        let same = |id: &PartitionId| self.routing.primary(*id) == Some(primary);
+        let partitions: Vec<PartitionId> = (first.0..count).map(PartitionId).take_while(same).collect();
+        let meta = Meta { scope: Scope::Partitions, partitions: &partitions, ..*meta };
+        self.attempt_routed(command, args, &meta, target, out)
+    }
+
+    /// Runs a command on partitions of this node. `Err` if it was not run.
+    pub(super) fn run_here(
+        &mut self,
+        command: &'static Command,
+        args: Args<'_>,
+        meta: &Meta<'_>,
+        routes: &[Route],
+        target: Target,
+        out: &mut Vec<u8>,
+    ) -> Result<Outcome, Refusal> {
+        let mark = out.len();
+        let executed = match (meta.scope, command.run) {
+            (Scope::Node, Run::Nodes { local, .. }) => {
+                let mut host = self.host(None);
+                local(&mut host, args, &mut Reply::new(out, meta.version));
+                return Ok(Outcome::Ready);
+            }
+            (Scope::Partitions, Run::Partitions { local, merge, .. }) => {
+                let mut gather = Gather::new(Random::seeded(self.random.next_u64()));
+                let mut total = Executed::default();
+                for route in routes {
+                    let done = match self.executor(meta, target, |executor| {
+                        executor.partition(local, args, *route, &mut gather)
+                    }) {
+                        Ok(done) => done,
+                        Err(refusal) if !total.wrote && total.gates == 0 => return Err(refusal),
+                        Err(_) => {
+                            // Part of it is done and cannot be undone: the client has to know.
+                            total.lease_lost = true;
+                            break;
+                        }
+                    };
+                    total.lease_lost |= done.lease_lost;
+                    total.wrote |= done.wrote;
+                    total.gates += done.gates;
+                }
+                gather.finish(merge, &mut Reply::new(out, meta.version));
+                total
+            }
+            (Scope::Partitions, Run::Scan) => self.run_scan(args, meta, routes, target, out)?,
+            (Scope::Transaction, _) => self.run_transaction(args, meta, routes, target, out)?,
+            (Scope::Watch, _) => self.run_watch(args, meta, routes, out)?,
+            (_, Run::Read(_) | Run::Write(_) | Run::Fanout { .. }) => {
+                let mut reply = Reply::new(out, meta.version);
+                self.executor(meta, target, |executor| {
+                    executor.keys(command, &command.run, args, routes, &mut reply)
+                })?
+            }
+            _ => {
+                Reply::new(out, meta.version).error("ERR this command cannot be sent to another node");
+                return Ok(Outcome::Ready);
+            }
+        };
+        Ok(self.judge(executed, target, mark, out))
+    }
+
+    /// Turns the result of an execution into what happens to its reply.
+    fn judge(&mut self, executed: Executed, target: Target, mark: usize, out: &mut Vec<u8>) -> Outcome {
+        if executed.lease_lost {
+            // Read the value, then the clock, then the lease: what was read may be overwritten elsewhere by now.
+            out.truncate(mark);
+            out.extend_from_slice(if executed.wrote { IN_DOUBT } else { TRY_AGAIN });
+            if executed.gates > 0 {
+                self.deliveries.push_back((target, Delivery::InDoubt));
+            }
+        }
+        match executed.gates {
+            0 => Outcome::Ready,
+            gates => Outcome::Gated(gates),
+        }
+    }
+
+    /// Calls `run` with an executor and books what it leaves behind.
+    pub(super) fn executor<T>(
+        &mut self,
+        meta: &Meta<'_>,
+        target: Target,
+        run: impl FnOnce(&mut Executor<'_>) -> T,
+    ) -> T {
+        let mut lookups = (0, 0);
+        let mut executor = Executor {
+            shared: &self.shared,
+            cells: &self.cells,
+            db: meta.db,
+            touch: meta.touch,
+            now: self.now,
+            wall: self.wall,
+            target,
+            pump: &mut self.pump,
+            lookups: &mut lookups,
+        };
+        let result = run(&mut executor);
+        let now = executor.now;
+        self.now = now;
+        if lookups.0 > 0 {
+            self.stat(Counter::Hits, lookups.0);
+        }
+        if lookups.1 > 0 {
+            self.stat(Counter::Misses, lookups.1);
+        }
+        result
+    }
+
+    fn run_scan(
+        &mut self,
+        args: Args<'_>,
+        meta: &Meta<'_>,
+        routes: &[Route],
+        target: Target,
+        out: &mut Vec<u8>,
+    ) -> Result<Executed, Refusal> {
+        let partitions = self.routing.partitions();
+        let request = match scan::parse_scan(args) {
+            Ok(request) => request,
+            Err(text) => {
+                Reply::new(out, meta.version).error(&text);
+                return Ok(Executed::default());
+            }
+        };
+        let (_, mut inner) = scan::split_cursor(request.cursor);
+        let (mut keys, mut looked_at, mut cursor) = (Vec::new(), 0, 0);
+        let mut total = Executed::default();
+        for route in routes {
+            let budget = request.count.saturating_sub(looked_at).max(1);
+            let done = self.executor(meta, target, |executor| {
+                executor.read_partition(*route, &mut |context| {
+                    inner = scan::scan_partition(context, &request, inner, budget, &mut looked_at, &mut keys);
+                })
+            })?;
+            total.lease_lost |= done.lease_lost;
+            cursor = scan::cursor_after(route.partition, inner, partitions);
+            if inner != 0 || looked_at >= request.count {
+                break;
+            }
+        }
+        scan::reply_scan(cursor, &keys, &mut Reply::new(out, meta.version));
+        Ok(total)
+    }
+
+    /// Sends a request over a link; its response will be delivered to `target`.
+    pub(super) fn forward(&mut self, link: Key, routes: Routes, request: Request, target: Target) {
+        let deadline = self.now + self.shared.config.forward_timeout;
+        let key = self.forwards.insert(Forward { request, routes, target, link, deadline });
+        let id = u64::from(key.index) << 32 | u64::from(key.generation);
+        let Some(forward) = self.forwards.get(key) else { return };
+        if let Some(link) = self.links.get_mut(link) {
+            frame::encode_request(&mut link.output, id, &forward.routes, &forward.request);
+        }
+        self.stat(Counter::Forwarded, 1);
+        self.queue_link_flush(link);
+    }
+
+    /// Tries held commands again, in order. Later ones of the same link wait behind one that is still held.
+    pub(super) fn retry_held(&mut self) {
+        let mut blocked: HashSet<Owner> = HashSet::new();
+        for _ in 0..self.held.len() {
+            let Some(held) = self.held.pop_front() else { break };
+            if blocked.contains(&held.target.owner) || self.must_stay_held(&held) {
+                blocked.insert(held.target.owner);
+                self.held.push_back(held);
+                continue;
+            }
+            if let Some(held) = self.retry(held) {
+                blocked.insert(held.target.owner);
+                self.held.push_back(held);
+            }
+        }
+    }
+
+    /// A command that came back while others of its connection, routed by an older map, are still under way, waits
+    /// for them: they come back too, and the order of the connection has to be kept.
+    fn must_stay_held(&self, held: &Held) -> bool {
+        let Owner::Connection(key) = held.target.owner else { return false };
+        let Some(Some(connection)) = self.connections.get(key) else { return false };
+        held.deadline > self.now
+            && connection.in_flight > 0
+            && connection.in_flight_version != self.routing.version().0
+    }
+
+    fn retry(&mut self, held: Held) -> Option<Held> {
+        let Held { request, target, deadline } = held;
+        if let Owner::Link(link) = target.owner {
+            return self.retry_for_link(link, request, target, deadline);
+        }
+        let words: SmallVec<[&[u8]; 16]> = request.words.iter().collect();
+        let args = Args::new(&words);
+        let meta = Meta {
+            scope: request.scope,
+            db: request.db,
+            version: request.version,
+            touch: request.touch,
+            partitions: &request.partitions,
+        };
+        let mut out = Vec::new();
+        let outcome = if self.now >= deadline {
+            out.extend_from_slice(CLUSTER_DOWN);
+            Some(Outcome::Ready)
+        } else {
+            match find(request.scope, args) {
+                Some(command) => self.attempt(command, args, &meta, target, &mut out),
+                None => Some(Outcome::Ready),
+            }
+        };
+        match outcome {
+            None => {
+                drop(words);
+                return Some(Held { request, target, deadline });
+            }
+            Some(Outcome::Ready) => self.deliveries.push_back((target, Delivery::Bytes(out))),
+            Some(Outcome::Gated(gates)) => {
+                self.deliver_gated(target, out, gates);
+                self.wake_connection(target);
+            }
+            Some(Outcome::Elsewhere | Outcome::Held) => {
+                let version = self.routing.version().0;
+                if let Owner::Connection(key) = target.owner {
+                    if let Some(Some(connection)) = self.connections.get_mut(key) {
+                        connection.set_held(target.slot, false);
+                        connection.in_flight_version = version;
+                    }
+                }
+                self.wake_connection(target);
+            }
+        }
+        None
+    }
+
+    fn wake_connection(&mut self, target: Target) {
+        if let Owner::Connection(key) = target.owner {
+            if matches!(self.connections.get(key), Some(Some(connection)) if connection.stalled) {
+                self.ready.push(key);
+            }
+        }
+    }
+
+    /// The response to a forwarded command.
+    pub(super) fn forwarded(&mut self, id: u64, status: frame::Status, reply: &[u8]) {
+        let key = Key { index: (id >> 32) as u32, generation: id as u32 };
+        let Some(forward) = self.forwards.remove(key) else { return };
+        match status {
+            frame::Status::Done => {
+                self.deliveries.push_back((forward.target, Delivery::Bytes(reply.to_vec())));
+            }
+            frame::Status::Stale => self.come_back(forward),
+        }
+    }
+
+    /// A forwarded command was not executed: hold it and route it anew.
+    pub(super) fn come_back(&mut self, forward: Forward) {
+        let Forward { request, target, deadline, .. } = forward;
+        if let Owner::Connection(key) = target.owner {
+            if let Some(Some(connection)) = self.connections.get_mut(key) {
+                connection.set_held(target.slot, true);
+            }
+        }
+        self.stat(Counter::HeldBack, 1);
+        self.held.push_back(Held { request, target, deadline });
+    }
+
+    /// The link of a forwarded command broke, or its time is over, and nobody knows whether it was executed.
+    pub(super) fn lost(&mut self, forward: Forward) {
+        let words: SmallVec<[&[u8]; 16]> = forward.request.words.iter().collect();
+        let command = find(forward.request.scope, Args::new(&words));
+        let writes = command.is_none_or(|command| command.flags.has(Flags::WRITE))
+            || forward.request.scope == Scope::Transaction;
+        let is_node_part = forward.request.scope == Scope::Node;
+        drop(words);
+        if is_node_part {
+            self.deliveries.push_back((forward.target, Delivery::Bytes(TRY_AGAIN.to_vec())));
+        } else if writes {
+            self.stat(Counter::InDoubt, 1);
+            self.deliveries.push_back((forward.target, Delivery::Bytes(IN_DOUBT.to_vec())));
+        } else if self.now >= forward.deadline {
+            self.deliveries.push_back((forward.target, Delivery::Bytes(TRY_AGAIN.to_vec())));
+        } else {
+            self.come_back(forward);
+        }
+    }
+
+    pub(super) fn time_out_forwards(&mut self) {
+        for key in self.forwards.keys() {
+            if self.forwards.get(key).is_some_and(|forward| forward.deadline <= self.now) {
+                if let Some(forward) = self.forwards.remove(key) {
+                    self.lost(forward);
+                }
+            }
+        }
+    }
+}
+
+/// The row that runs a request of this scope.
+pub(super) fn find(scope: Scope, args: Args<'_>) -> Option<&'static Command> {
+    match scope {
+        Scope::Transaction => commands::table::lookup(b"exec"),
+        Scope::Watch => commands::table::lookup(b"watch"),
+        Scope::Keys | Scope::Partitions | Scope::Node => commands::find(args).ok(),
+    }
+}

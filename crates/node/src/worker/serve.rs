@@ -1,0 +1,443 @@
+//! Serving a connection: from bytes to commands to replies in order.
+
+use super::dispatch::{Meta, Outcome};
+use super::{Worker, dispatch};
+use crate::connection::{Connection, OPEN_REPLIES_MAX, Queued};
+use crate::frame::{Scope, Words};
+use crate::stats::Counter;
+use crate::target::{Key, Owner};
+use commands::host::{Pause, SlowlogEntry};
+use commands::session::{ReplyMode, SessionCtx};
+use commands::table::SessionFn;
+use commands::{Args, Command, Flags, Run, pubsub, transaction as texts};
+use protocol::{Limits as ParseLimits, Parsed, Reply};
+use smallvec::SmallVec;
+use stdx::PartitionId;
+
+/// What to do after a command.
+enum Next {
+    /// Go on with the next one.
+    Continue,
+    /// This one was not begun: come back to it later.
+    Wait,
+}
+
+/// As Redis's slow log: arguments beyond this are summed up in the last one.
+const SLOWLOG_ARGUMENTS_MAX: usize = 32;
+/// As Redis's slow log: longer arguments are cut.
+const SLOWLOG_ARGUMENT_BYTES_MAX: usize = 128;
+/// Samples of one latency event, as Redis keeps them.
+const LATENCY_SAMPLES_MAX: usize = 160;
+
+impl Worker {
+    /// Runs the commands that have arrived on a connection, as far as they can be run now.
+    pub fn process(&mut self, key: Key) {
+        let Some(mut connection) = self.connections.get_mut(key).and_then(Option::take) else { return };
+        let mut input = std::mem::take(&mut connection.input);
+        let mut parsed = std::mem::take(&mut connection.parsed);
+        connection.stalled = false;
+        connection.active = true;
+        let mut at = 0;
+        while !connection.closing {
+            if self.must_wait(&connection) {
+                connection.stalled = true;
+                break;
+            }
+            let limits = self.parse_limits(&connection);
+            let rest = input.get(at..).unwrap_or_default();
+            match connection.parser.parse(rest, &mut parsed, &limits) {
+                Ok(Parsed::Command { consumed }) => {
+                    let mut words: SmallVec<[&[u8]; 16]> = SmallVec::new();
+                    parsed.fill(rest, &mut words);
+                    match self.handle(key, &mut connection, Args::new(&words)) {
+                        Next::Continue => at += consumed,
+                        Next::Wait => {
+                            connection.parser.reset();
+                            connection.stalled = true;
+                            break;
+                        }
+                    }
+                }
+                Ok(Parsed::Empty { consumed }) => at += consumed,
+                Ok(Parsed::Incomplete { .. }) => {
+                    if rest.len() > self.limits.query_bytes_max {
+                        connection.closing = true;
+                    }
+                    break;
+                }
+                Err(error) => {
+                    let mut bytes = Vec::new();
+                    Reply::new(&mut bytes, connection.session.version)
+                        .error(&format!("ERR {}", error.message()));
+                    self.shared.stats.of(self.index).error(b"ERR");
+                    connection.reply(&bytes);
+                    connection.closing = true;
+                }
+            }
+        }
+        input.drain(..at);
+        parsed.clear();
+        (connection.input, connection.parsed) = (input, parsed);
+        let limit = self.limits.output_bytes_max_normal;
+        if limit > 0 && connection.output.len() > limit {
+            connection.closing = true;
+            connection.output.clear();
+            self.stat(Counter::OutputLimitCloses, 1);
+        }
+        if let Some(place) = self.connections.get_mut(key) {
+            *place = Some(connection);
+        }
+        self.queue_flush(key);
+    }
+
+    /// Whether the next command has to wait for replies of earlier ones.
+    fn must_wait(&self, connection: &Connection) -> bool {
+        connection.held > 0
+            || connection.open_replies() >= OPEN_REPLIES_MAX
+            || (connection.in_flight > 0 && connection.in_flight_version != self.routing.version().0)
+    }
+
+    fn parse_limits(&self, connection: &Connection) -> ParseLimits {
+        if connection.session.authenticated {
+            ParseLimits { bulk_bytes_max: self.limits.bulk_bytes_max, ..ParseLimits::default() }
+        } else {
+            ParseLimits::unauthenticated()
+        }
+    }
+
+    /// Runs one command of a connection, or queues it in its transaction.
+    fn handle(&mut self, key: Key, connection: &mut Connection, args: Args<'_>) -> Next {
+        let mode = connection.session.reply_mode;
+        let command = match self.admit(connection, args) {
+            Ok(command) => command,
+            Err(error) => {
+                if let Some(transaction) = &mut connection.transaction {
+                    transaction.spoiled = true;
+                }
+                self.answer_error(connection, &error, mode);
+                return Next::Continue;
+            }
+        };
+        if self.paused(command) {
+            return Next::Wait;
+        }
+        if connection.transaction.is_some() && !is_immediate(command) {
+            return self.queue(connection, command, args, mode);
+        }
+        let started = self.now;
+        let (commands_before, failed) = match command.run {
+            Run::Session(run) => (1, self.run_session(key, connection, command, run, args, mode)),
+            Run::Connection => match self.run_connection(key, connection, command, args, mode) {
+                Some(failed) => (1, failed),
+                None => return Next::Wait,
+            },
+            _ => (1, self.run_routed(key, connection, command, args, mode)),
+        };
+        self.stat(Counter::Commands, commands_before);
+        self.account(connection, command, args, started, failed);
+        Next::Continue
+    }
+
+    /// Finds the command and checks whether this session may run it now.
+    fn admit(&mut self, connection: &mut Connection, args: Args<'_>) -> Result<&'static Command, String> {
+        let command = commands::find(args).map_err(|error| error.to_string())?;
+        let session = &connection.session;
+        let refusal = if !session.authenticated && !command.flags.has(Flags::NO_AUTH) {
+            Some("NOAUTH Authentication required.".to_owned())
+        } else if session.restricted_by_subscription() && !pubsub::allowed_while_subscribed(command) {
+            Some(pubsub::refused_while_subscribed(command.name))
+        } else if connection.transaction.is_some() && command.flags.has(Flags::NO_MULTI) {
+            Some(texts::NOT_IN_TRANSACTION.to_owned())
+        } else if command.flags.has(Flags::DENYOOM) && self.is_out_of_memory() {
+            Some("OOM command not allowed when used memory > 'maxmemory'.".to_owned())
+        } else {
+            None
+        };
+        match refusal {
+            Some(text) => {
+                self.shared.stats.of(self.index).rejected(command.index());
+                Err(text)
+            }
+            None => Ok(command),
+        }
+    }
+
+    fn answer_error(&mut self, connection: &mut Connection, text: &str, mode: ReplyMode) {
+        self.shared.stats.of(self.index).error(text.as_bytes());
+        if connection.discards(mode) {
+            return;
+        }
+        let mut bytes = Vec::new();
+        Reply::new(&mut bytes, connection.session.version).error(text);
+        connection.reply(&bytes);
+    }
+
+    /// Whether CLIENT PAUSE holds this command back.
+    fn paused(&self, command: &Command) -> bool {
+        if !self.shared.is_paused.load(std::sync::atomic::Ordering::Acquire) {
+            return false;
+        }
+        let writes = command.flags.has(Flags::WRITE) || command.flags.has(Flags::MAY_REPLICATE);
+        match *self.shared.paused.lock() {
+            Some(paused) if paused.until > self.now => {
+                (paused.what == Pause::All || writes) && command.name != "client|unpause"
+            }
+            _ => false,
+        }
+    }
+
+    pub(super) fn end_pause(&mut self) {
+        let over = matches!(*self.shared.paused.lock(), Some(paused) if paused.until <= self.now);
+        if over {
+            self.shared.pause(None);
+        }
+    }
+
+    fn queue(
+        &mut self,
+        connection: &mut Connection,
+        command: &'static Command,
+        args: Args<'_>,
+        mode: ReplyMode,
+    ) -> Next {
+        let Some(transaction) = &mut connection.transaction else { return Next::Continue };
+        let db = transaction.db;
+        if command.name == "select" {
+            let chosen = args.get(1).and_then(protocol::parse_i64).and_then(|db| u8::try_from(db).ok());
+            transaction.db = chosen.filter(|db| *db < stdx::limits::DATABASES).unwrap_or(db);
+        }
+        transaction.queue.push(Queued { command, db, words: Words::copy_of(args.as_slice()) });
+        connection.session.multi_len = transaction.queue.len();
+        if !connection.discards(mode) {
+            connection.reply(protocol::reply::QUEUED);
+        }
+        Next::Continue
+    }
+
+    /// Runs a command of the session; true if it answered with an error.
+    pub(super) fn run_session(
+        &mut self,
+        key: Key,
+        connection: &mut Connection,
+        command: &'static Command,
+        run: SessionFn,
+        args: Args<'_>,
+        mode: ReplyMode,
+    ) -> bool {
+        if command.name.starts_with("client|") {
+            self.refresh_record(connection);
+        }
+        let mut bytes = Vec::new();
+        let mut host = self.host(Some(key));
+        let mut reply = Reply::new(&mut bytes, connection.session.version);
+        run(&mut SessionCtx { session: &mut connection.session, host: &mut host }, args, &mut reply);
+        self.after_session(connection);
+        let failed = bytes.first() == Some(&b'-');
+        if failed {
+            self.shared.stats.of(self.index).error(&bytes[1..]);
+        }
+        if !connection.discards(mode) {
+            connection.reply(&bytes);
+        }
+        failed
+    }
+
+    /// Looks at what a session command has changed.
+    fn after_session(&mut self, connection: &mut Connection) {
+        if !connection.session.in_multi {
+            connection.transaction = None;
+        }
+        if connection.session.watching == 0 {
+            connection.watches.clear();
+        }
+        connection.closing |= connection.session.close_after_reply;
+    }
+
+    /// Runs a command that is routed by its keys, partitions or nodes; true if it answered with an error at once.
+    fn run_routed(
+        &mut self,
+        key: Key,
+        connection: &mut Connection,
+        command: &'static Command,
+        args: Args<'_>,
+        mode: ReplyMode,
+    ) -> bool {
+        let direct = connection.is_direct();
+        let mut out = if direct { std::mem::take(&mut connection.output) } else { Vec::new() };
+        let mark = out.len();
+        let target = self.target(Owner::Connection(key), connection.next_slot());
+        let session = &connection.session;
+        let meta = Meta {
+            scope: Scope::Keys,
+            db: session.db,
+            version: session.version,
+            touch: !session.no_touch,
+            partitions: &[] as &[PartitionId],
+        };
+        let outcome = self.submit(command, args, &meta, target, &mut out);
+        let discard = connection.discards(mode);
+        let mut failed = false;
+        match outcome {
+            Outcome::Ready => {
+                let reply = &out[mark..];
+                if reply.first() == Some(&b'-') {
+                    failed = true;
+                    self.shared.stats.of(self.index).error(&reply[1..]);
+                }
+                if discard {
+                    out.truncate(mark);
+                } else if !direct {
+                    connection.reply(&out);
+                }
+            }
+            Outcome::Gated(gates) => connection.gate(if discard { &[] } else { &out[mark..] }, gates),
+            Outcome::Elsewhere | Outcome::Held => {
+                if connection.in_flight == 0 {
+                    connection.in_flight_version = self.routing.version().0;
+                }
+                connection.await_reply(matches!(outcome, Outcome::Held), discard);
+            }
+        }
+        if direct {
+            if !matches!(outcome, Outcome::Ready) {
+                out.truncate(mark);
+            }
+            connection.output = out;
+        }
+        failed
+    }
+
+    /// Statistics and slow log of a command that has just run.
+    fn account(
+        &mut self,
+        connection: &mut Connection,
+        command: &'static Command,
+        args: Args<'_>,
+        started: stdx::Mono,
+        failed: bool,
+    ) {
+        let ended = self.shared.clock.mono();
+        self.now = ended;
+        let nanos = ended.0 - started.0;
+        self.shared.stats.of(self.index).ran(command.index(), nanos, failed);
+        connection.session.last_command = command.name;
+        connection.session.last_interaction = ended;
+        if command.name != "asking" {
+            connection.session.asking = false;
+        }
+        let micros = nanos / 1_000;
+        let threshold = self.limits.slowlog_slower_than_us;
+        if threshold >= 0 && micros >= threshold.unsigned_abs() && !command.flags.has(Flags::SKIP_SLOWLOG) {
+            self.log_slow(connection, args, micros);
+        }
+        let latency_ms = self.limits.latency_threshold_ms;
+        if latency_ms > 0 && micros / 1_000 >= latency_ms {
+            self.log_latency(command, micros / 1_000);
+        }
+    }
+
+    fn log_slow(&mut self, connection: &Connection, args: Args<'_>, duration_us: u64) {
+        let mut arguments: Vec<Vec<u8>> = Vec::new();
+        for (index, word) in args.iter().enumerate() {
+            if index + 1 == SLOWLOG_ARGUMENTS_MAX && args.len() > SLOWLOG_ARGUMENTS_MAX {
+                let more = args.len() - SLOWLOG_ARGUMENTS_MAX + 1;
+                arguments.push(format!("... ({more} more arguments)").into_bytes());
+                break;
+            }
+            let cut = word.get(..SLOWLOG_ARGUMENT_BYTES_MAX).unwrap_or(word);
+            let mut argument = cut.to_vec();
+            if word.len() > cut.len() {
+                argument.extend_from_slice(format!("... ({} more bytes)", word.len() - cut.len()).as_bytes());
+            }
+            arguments.push(argument);
+        }
+        let mut log = self.shared.slowlog.lock();
+        let entry = SlowlogEntry {
+            id: log.next_id,
+            at: self.wall,
+            duration_us,
+            arguments,
+            addr: connection.session.addr.clone(),
+            name: connection.session.name.clone(),
+        };
+        log.next_id += 1;
+        log.entries.push_back(entry);
+        while log.entries.len() > self.limits.slowlog_len_max {
+            log.entries.pop_front();
+        }
+    }
+
+    fn log_latency(&mut self, command: &Command, ms: u64) {
+        let name = if command.flags.has(Flags::FAST) { "fast-command" } else { "command" };
+        let mut events = self.shared.latency_events.lock();
+        let event = events.entry(name.to_owned()).or_insert_with(|| commands::host::LatencyEvent {
+            name: name.to_owned(),
+            samples: Vec::new(),
+            max_ms: 0,
+        });
+        event.max_ms = event.max_ms.max(ms);
+        event.samples.push((self.wall, ms));
+        if event.samples.len() > LATENCY_SAMPLES_MAX {
+            event.samples.remove(0);
+        }
+    }
+
+    /// Runs a call from outside the workers.
+    pub(super) fn run_call(&mut self, call: crate::call::Call) {
+        let words: Vec<&[u8]> = call.words.iter().collect();
+        let args = Args::new(&words);
+        let command = match commands::find(args) {
+            Ok(command) => command,
+            Err(error) => {
+                let mut bytes = Vec::new();
+                Reply::new(&mut bytes, call.version).error(&error.to_string());
+                (call.respond)(bytes);
+                return;
+            }
+        };
+        if matches!(command.run, Run::Session(_) | Run::Connection | Run::Container) {
+            let mut bytes = Vec::new();
+            Reply::new(&mut bytes, call.version).error("ERR this command needs a connection of its own");
+            (call.respond)(bytes);
+            return;
+        }
+        let caller = super::Caller { reply: Vec::new(), gates: 0, respond: call.respond };
+        let key = self.callers.insert(caller);
+        let target = self.target(Owner::Call(key), 0);
+        let meta = dispatch::Meta {
+            scope: Scope::Keys,
+            db: call.db,
+            version: call.version,
+            touch: true,
+            partitions: &[],
+        };
+        let mut out = Vec::new();
+        let started = self.now;
+        let outcome = if command.flags.has(Flags::DENYOOM) && self.is_out_of_memory() {
+            Reply::new(&mut out, call.version)
+                .error("OOM command not allowed when used memory > 'maxmemory'.");
+            Outcome::Ready
+        } else {
+            self.submit(command, args, &meta, target, &mut out)
+        };
+        self.stat(Counter::Commands, 1);
+        self.now = self.shared.clock.mono();
+        let failed = matches!(outcome, Outcome::Ready) && out.first() == Some(&b'-');
+        self.shared.stats.of(self.index).ran(command.index(), self.now.0 - started.0, failed);
+        match outcome {
+            Outcome::Ready => self.deliver_to_caller(key, crate::target::Delivery::Bytes(out)),
+            Outcome::Gated(gates) => self.deliver_gated(target, out, gates),
+            Outcome::Elsewhere | Outcome::Held => {}
+        }
+    }
+
+    fn is_out_of_memory(&self) -> bool {
+        let limit = self.limits.memory_bytes_max;
+        limit > 0 && self.shared.data_bytes_lately() > limit
+    }
+}
+
+/// Commands that run at once even between MULTI and EXEC.
+fn is_immediate(command: &Command) -> bool {
+    matches!(command.name, "multi" | "exec" | "discard" | "watch" | "quit" | "reset")
+}

@@ -1,0 +1,194 @@
+//! Bytes of a [`Message`]: tag, fixed-width little-endian fields, length-prefixed effects.
+//!
+//! Links are TCP and authenticated, so a message has no checksum of its own; records in a file have one.
+
+use crate::message::Message;
+use effect::Record;
+use std::fmt;
+use stdx::{Epoch, Seq};
+
+const ATTACH: u8 = 1;
+const RECORDS: u8 = 2;
+const SYNC_BEGIN: u8 = 3;
+const CHUNK: u8 = 4;
+const POSITION: u8 = 5;
+const ACK: u8 = 6;
+const FENCED: u8 = 7;
+const BEHIND: u8 = 8;
+
+/// The bytes are not a message of this version.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct CodecError;
+
+impl fmt::Display for CodecError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("malformed replication message")
+    }
+}
+
+impl std::error::Error for CodecError {}
+
+/// Appends `message` to `out`.
+pub fn encode(out: &mut Vec<u8>, message: &Message) {
+    match message {
+        Message::Attach { reign, last } => {
+            head(out, ATTACH, *reign);
+            put_seq(out, *last);
+        }
+        Message::Records { reign, committed, records } => {
+            head(out, RECORDS, *reign);
+            put_u64(out, *committed);
+            put_u32(out, records.len());
+            for record in records {
+                put_seq(out, record.seq);
+                put_bytes(out, &record.effects);
+            }
+        }
+        Message::SyncBegin { reign, at } => {
+            head(out, SYNC_BEGIN, *reign);
+            put_seq(out, *at);
+        }
+        Message::Chunk { reign, effects, done } => {
+            head(out, CHUNK, *reign);
+            out.push(u8::from(*done));
+            put_bytes(out, effects);
+        }
+        Message::Position { reign, last, usable } => {
+            head(out, POSITION, *reign);
+            put_seq(out, *last);
+            out.push(u8::from(*usable));
+        }
+        Message::Ack { reign, counter, chunks } => {
+            head(out, ACK, *reign);
+            put_u64(out, *counter);
+            out.extend_from_slice(&chunks.to_le_bytes());
+        }
+        Message::Fenced { reign } => head(out, FENCED, *reign),
+        Message::Behind { reign } => head(out, BEHIND, *reign),
+    }
+}
+
+/// Reads one message that fills `bytes` exactly.
+pub fn decode(bytes: &[u8]) -> Result<Message, CodecError> {
+    let mut reader = Reader { bytes };
+    let tag = reader.u8()?;
+    let reign = Epoch(reader.u64()?);
+    let message = match tag {
+        ATTACH => Message::Attach { reign, last: reader.seq()? },
+        RECORDS => {
+            let committed = reader.u64()?;
+            let count = reader.u32()?;
+            // A record takes at least its header: a lying count cannot reserve more than the frame's own size.
+            let mut records = Vec::with_capacity((count as usize).min(reader.bytes.len() / 20));
+            for _ in 0..count {
+                records.push(Record { seq: reader.seq()?, effects: reader.sized()?.into() });
+            }
+            Message::Records { reign, committed, records }
+        }
+        SYNC_BEGIN => Message::SyncBegin { reign, at: reader.seq()? },
+        CHUNK => {
+            let done = reader.u8()? != 0;
+            Message::Chunk { reign, effects: reader.sized()?.to_vec(), done }
+        }
+        POSITION => Message::Position { reign, last: reader.seq()?, usable: reader.u8()? != 0 },
+        ACK => Message::Ack { reign, counter: reader.u64()?, chunks: reader.u32()? },
+        FENCED => Message::Fenced { reign },
+        BEHIND => Message::Behind { reign },
+        _ => return Err(CodecError),
+    };
+    if reader.bytes.is_empty() { Ok(message) } else { Err(CodecError) }
+}
+
+fn head(out: &mut Vec<u8>, tag: u8, reign: Epoch) {
+    out.push(tag);
+    put_u64(out, reign.0);
+}
+
+fn put_u64(out: &mut Vec<u8>, value: u64) {
+    out.extend_from_slice(&value.to_le_bytes());
+}
+
+fn put_u32(out: &mut Vec<u8>, value: usize) {
+    let value = u32::try_from(value).expect("a message holds far less than 4 GiB");
+    out.extend_from_slice(&value.to_le_bytes());
+}
+
+fn put_seq(out: &mut Vec<u8>, seq: Seq) {
+    put_u64(out, seq.epoch.0);
+    put_u64(out, seq.counter);
+}
+
+fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
+    put_u32(out, bytes.len());
+    out.extend_from_slice(bytes);
+}
+
+struct Reader<'a> {
+    bytes: &'a [u8],
+}
+
+impl<'a> Reader<'a> {
+    fn take(&mut self, len: usize) -> Result<&'a [u8], CodecError> {
+        let (head, rest) = self.bytes.split_at_checked(len).ok_or(CodecError)?;
+        self.bytes = rest;
+        Ok(head)
+    }
+
+    fn u8(&mut self) -> Result<u8, CodecError> {
+        self.take(1)?.first().copied().ok_or(CodecError)
+    }
+
+    fn u32(&mut self) -> Result<u32, CodecError> {
+        Ok(u32::from_le_bytes(self.take(4)?.try_into().map_err(|_| CodecError)?))
+    }
+
+    fn u64(&mut self) -> Result<u64, CodecError> {
+        Ok(u64::from_le_bytes(self.take(8)?.try_into().map_err(|_| CodecError)?))
+    }
+
+    fn seq(&mut self) -> Result<Seq, CodecError> {
+        Ok(Seq { epoch: Epoch(self.u64()?), counter: self.u64()? })
+    }
+
+    fn sized(&mut self) -> Result<&'a [u8], CodecError> {
+        let len = self.u32()? as usize;
+        self.take(len)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn round_trip_and_every_truncation_is_refused() {
+        let seq = Seq { epoch: Epoch(3), counter: 9 };
+        let reign = Epoch(4);
+        let messages = [
+            Message::Attach { reign, last: seq },
+            Message::Records {
+                reign,
+                committed: 8,
+                records: vec![
+                    Record { seq, effects: b"abc"[..].into() },
+                    Record { seq, effects: b""[..].into() },
+                ],
+            },
+            Message::SyncBegin { reign, at: seq },
+            Message::Chunk { reign, effects: b"xyz".to_vec(), done: true },
+            Message::Position { reign, last: seq, usable: false },
+            Message::Ack { reign, counter: 7, chunks: 2 },
+            Message::Fenced { reign },
+            Message::Behind { reign },
+        ];
+        for message in &messages {
+            let mut bytes = Vec::new();
+            encode(&mut bytes, message);
+            assert_eq!(decode(&bytes).as_ref(), Ok(message));
+            for cut in 0..bytes.len() {
+                assert_eq!(decode(&bytes[..cut]), Err(CodecError), "{message:?} cut at {cut}");
+            }
+        }
+        assert_eq!(decode(&[99; 40]), Err(CodecError));
+    }
+}

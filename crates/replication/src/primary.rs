@@ -1,0 +1,357 @@
+//! A primary: appends records, feeds its peers, and knows what is committed.
+
+use crate::log::Log;
+use crate::message::Message;
+use crate::{CHUNKS_IN_FLIGHT_MAX, RECORDS_BYTES_MAX};
+use effect::Record;
+use stdx::{Epoch, Mono, NodeId, Seq};
+
+/// The store behind a primary, read in pieces.
+pub trait ChunkSource {
+    /// Encodes a piece that starts at `cursor` (`None` at first) and returns it with where the next one starts,
+    /// `None` after the last.
+    fn chunk(&mut self, cursor: Option<(u8, u64)>) -> (Vec<u8>, Option<(u8, u64)>);
+}
+
+/// Where a peer stands.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Stage {
+    /// Nothing known: an Attach has to be sent.
+    Detached,
+    /// Attach sent, position awaited.
+    Attaching,
+    /// Receives chunks, next from `cursor`, and live records.
+    Syncing {
+        /// Whether SyncBegin has been sent.
+        begun: bool,
+        /// Where the next chunk starts.
+        cursor: Option<(u8, u64)>,
+        /// Chunks not yet acknowledged.
+        in_flight: u32,
+        /// Whether the last chunk has been sent.
+        sent_all: bool,
+    },
+    /// Receives live records.
+    Streaming,
+    /// In the in-sync set but not continuable: has to leave the set before it may be synced anew.
+    Diverged,
+}
+
+/// A follower as its primary sees it.
+#[derive(Clone, Debug)]
+pub struct Peer {
+    /// Which node.
+    pub node: NodeId,
+    /// Whether a record is committed only with this peer's acknowledgement.
+    pub required: bool,
+    /// Whether the map counts it as in sync.
+    pub in_sync: bool,
+    /// Where it stands.
+    pub stage: Stage,
+    /// Counter of the last record sent.
+    pub sent: u64,
+    /// Counter of the last record acknowledged.
+    pub acked: u64,
+    /// When it last made progress, or last had nothing to do.
+    pub progress_at: Mono,
+}
+
+/// One partition's primary.
+#[derive(Debug)]
+pub struct Primary {
+    reign: Epoch,
+    log: Log,
+    committed: u64,
+    peers: Vec<Peer>,
+    fenced: bool,
+}
+
+impl Primary {
+    /// Takes over in `reign` with a whole copy that ends with `log`.
+    pub fn new(reign: Epoch, log: Log) -> Primary {
+        let committed = log.base_counter();
+        let mut primary = Primary { reign, log, committed, peers: Vec::new(), fenced: false };
+        primary.advance();
+        primary
+    }
+
+    /// The reign of this primary.
+    pub fn reign(&self) -> Epoch {
+        self.reign
+    }
+
+    /// Last record written.
+    pub fn last(&self) -> Seq {
+        self.log.last()
+    }
+
+    /// Counter up to which every required peer has acknowledged.
+    pub fn committed(&self) -> u64 {
+        self.committed
+    }
+
+    /// The peers.
+    pub fn peers(&self) -> &[Peer] {
+        &self.peers
+    }
+
+    /// Whether a peer told us that our reign is over.
+    pub fn is_fenced(&self) -> bool {
+        self.fenced
+    }
+
+    /// Whether records need to be kept at all.
+    pub fn has_peers(&self) -> bool {
+        !self.peers.is_empty()
+    }
+
+    /// Gives up the role; the log is what the next role starts from.
+    pub fn into_log(self) -> Log {
+        self.log
+    }
+
+    /// Sets the peers to what the map says: `in_sync` and `learners`, both without this node.
+    pub fn set_peers(&mut self, in_sync: &[NodeId], learners: &[NodeId], now: Mono) {
+        self.peers.retain(|peer| in_sync.contains(&peer.node) || learners.contains(&peer.node));
+        for (&node, is_in_sync) in
+            in_sync.iter().map(|node| (node, true)).chain(learners.iter().map(|node| (node, false)))
+        {
+            match self.peers.iter_mut().find(|peer| peer.node == node) {
+                Some(peer) => {
+                    if peer.stage == Stage::Diverged && !is_in_sync {
+                        peer.stage = Stage::Detached;
+                    }
+                    peer.in_sync = is_in_sync;
+                    peer.required = is_in_sync;
+                    peer.progress_at = now;
+                }
+                None => self.peers.push(Peer {
+                    node,
+                    required: is_in_sync,
+                    in_sync: is_in_sync,
+                    stage: Stage::Detached,
+                    sent: 0,
+                    acked: 0,
+                    progress_at: now,
+                }),
+            }
+        }
+        self.advance();
+    }
+
+    /// Requires a learner's acknowledgements from now on, since its promotion is about to be proposed.
+    /// Returns false if it is not a learner that has caught up.
+    pub fn require(&mut self, node: NodeId) -> bool {
+        let last = self.log.last().counter;
+        let Some(peer) = self.peers.iter_mut().find(|peer| peer.node == node) else { return false };
+        let caught_up = peer.stage == Stage::Streaming && peer.acked + PROMOTION_LAG_MAX >= last;
+        if caught_up {
+            peer.required = true;
+        }
+        caught_up
+    }
+
+    /// Learners that have caught up and are not required yet.
+    pub fn promotable(&self) -> impl Iterator<Item = NodeId> {
+        let last = self.log.last().counter;
+        self.peers
+            .iter()
+            .filter(move |p| {
+                !p.required && p.stage == Stage::Streaming && p.acked + PROMOTION_LAG_MAX >= last
+            })
+            .map(|p| p.node)
+    }
+
+    /// Undoes [`Primary::require`] once the promotion can no longer be committed.
+    pub fn unrequire(&mut self, node: NodeId) {
+        if let Some(peer) = self.peers.iter_mut().find(|peer| peer.node == node) {
+            peer.required = peer.in_sync;
+        }
+        self.advance();
+    }
+
+    /// Appends a record and returns its counter. `effects` is only called when a peer wants it.
+    pub fn append(&mut self, effects: impl FnOnce() -> std::sync::Arc<[u8]>, now: Mono) -> u64 {
+        let last = self.log.last();
+        let seq = Seq { epoch: self.reign, counter: last.counter + 1 };
+        if self.peers.is_empty() {
+            self.log.skip_to(seq);
+        } else {
+            for peer in self.peers.iter_mut().filter(|peer| peer.acked >= last.counter) {
+                peer.progress_at = now;
+            }
+            self.log.push(Record { seq, effects: effects() });
+        }
+        self.advance();
+        seq.counter
+    }
+
+    /// The link to `node` was lost or came up anew: whatever was in flight is gone.
+    pub fn detach(&mut self, node: NodeId) {
+        if let Some(peer) = self.peers.iter_mut().find(|peer| peer.node == node) {
+            if peer.stage != Stage::Diverged {
+                peer.stage = Stage::Detached;
+            }
+        }
+    }
+
+    /// Takes one answer of a peer.
+    pub fn step(&mut self, from: NodeId, message: Message, now: Mono) {
+        let reign = self.reign;
+        let Some(index) = self.peers.iter().position(|peer| peer.node == from) else { return };
+        match message {
+            Message::Position { reign: theirs, last, usable } if theirs == reign => {
+                self.position(index, last, usable, now);
+            }
+            Message::Ack { reign: theirs, counter, chunks } if theirs == reign => {
+                self.ack(index, counter, chunks, now);
+            }
+            Message::Fenced { reign: theirs } if theirs > reign => self.fenced = true,
+            // The peer's map lags behind: ask again at the next retry.
+            Message::Behind { reign: theirs } if theirs <= reign => {
+                if self.peers[index].stage != Stage::Diverged {
+                    self.peers[index].stage = Stage::Detached;
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Sends what can be sent. `attach` allows Attach messages (they are retried on a timer, not on every turn).
+    pub fn pump(
+        &mut self,
+        source: &mut dyn ChunkSource,
+        attach: bool,
+        send: &mut dyn FnMut(NodeId, Message),
+    ) {
+        let (reign, committed, last) = (self.reign, self.committed, self.log.last());
+        for peer in &mut self.peers {
+            match peer.stage {
+                Stage::Detached | Stage::Attaching if attach => {
+                    peer.stage = Stage::Attaching;
+                    send(peer.node, Message::Attach { reign, last });
+                }
+                Stage::Detached | Stage::Attaching | Stage::Diverged => {}
+                Stage::Streaming => send_records(&self.log, peer, reign, committed, send),
+                Stage::Syncing { begun: true, .. } => {
+                    send_records(&self.log, peer, reign, committed, send);
+                    send_chunks(peer, reign, source, send);
+                }
+                Stage::Syncing { begun: false, .. } => {
+                    peer.stage = Stage::Syncing { begun: true, cursor: None, in_flight: 0, sent_all: false };
+                    peer.sent = last.counter;
+                    send(peer.node, Message::SyncBegin { reign, at: last });
+                    send_chunks(peer, reign, source, send);
+                }
+            }
+        }
+    }
+
+    fn position(&mut self, index: usize, last: Seq, usable: bool, now: Mono) {
+        let mine = self.log.last();
+        let continuable = usable && self.log.continues(last);
+        let peer = &mut self.peers[index];
+        if peer.stage != Stage::Attaching {
+            // Unasked: the follower found a hole in the stream. Asked twice: the first answer counted.
+            if !usable && peer.stage == Stage::Streaming {
+                peer.stage = if peer.required { Stage::Diverged } else { Stage::Detached };
+            }
+            return;
+        }
+        peer.progress_at = now;
+        if continuable {
+            peer.stage = Stage::Streaming;
+            peer.sent = last.counter;
+            peer.acked = last.counter;
+            self.advance();
+        } else if peer.required {
+            peer.stage = Stage::Diverged;
+        } else {
+            peer.stage = Stage::Syncing { begun: false, cursor: None, in_flight: 0, sent_all: false };
+            peer.sent = mine.counter;
+            peer.acked = 0;
+        }
+    }
+
+    fn ack(&mut self, index: usize, counter: u64, chunks: u32, now: Mono) {
+        let last = self.log.last().counter;
+        let peer = &mut self.peers[index];
+        if counter > last {
+            return;
+        }
+        match &mut peer.stage {
+            Stage::Streaming => {}
+            Stage::Syncing { in_flight, sent_all, .. } => {
+                *in_flight = in_flight.saturating_sub(chunks);
+                if *sent_all && *in_flight == 0 {
+                    peer.stage = Stage::Streaming;
+                }
+            }
+            Stage::Detached | Stage::Attaching | Stage::Diverged => return,
+        }
+        peer.acked = peer.acked.max(counter);
+        peer.progress_at = now;
+        self.advance();
+    }
+
+    fn advance(&mut self) {
+        let last = self.log.last().counter;
+        let required = self.peers.iter().filter(|peer| peer.required);
+        let floor = required.map(|peer| peer.acked).min().unwrap_or(last);
+        self.committed = self.committed.max(floor.min(last));
+        let wanted = self
+            .peers
+            .iter()
+            .filter(|p| p.in_sync || matches!(p.stage, Stage::Streaming | Stage::Syncing { .. }))
+            .map(|p| if matches!(p.stage, Stage::Syncing { .. }) { p.sent } else { p.acked })
+            .min();
+        self.log.trim(wanted.map_or(self.committed, |counter| counter.min(self.committed)));
+    }
+}
+
+/// How far a learner may lag behind when its promotion is proposed: its acknowledgements are required from then on.
+const PROMOTION_LAG_MAX: u64 = 64;
+
+fn send_records(
+    log: &Log,
+    peer: &mut Peer,
+    reign: Epoch,
+    committed: u64,
+    send: &mut dyn FnMut(NodeId, Message),
+) {
+    while peer.sent < log.last().counter {
+        let Some(after) = log.after(peer.sent) else {
+            // Further behind than the log is kept.
+            peer.stage = if peer.required { Stage::Diverged } else { Stage::Detached };
+            return;
+        };
+        let mut bytes = 0;
+        let records: Vec<Record> = after
+            .take_while(|record| {
+                let fits = bytes == 0 || bytes + record.effects.len() <= RECORDS_BYTES_MAX;
+                bytes += record.effects.len().max(1);
+                fits
+            })
+            .cloned()
+            .collect();
+        let Some(newest) = records.last().map(|record| record.seq.counter) else { return };
+        peer.sent = newest;
+        send(peer.node, Message::Records { reign, committed, records });
+    }
+}
+
+fn send_chunks(
+    peer: &mut Peer,
+    reign: Epoch,
+    source: &mut dyn ChunkSource,
+    send: &mut dyn FnMut(NodeId, Message),
+) {
+    let Stage::Syncing { cursor, in_flight, sent_all, .. } = &mut peer.stage else { return };
+    while !*sent_all && *in_flight < CHUNKS_IN_FLIGHT_MAX {
+        let (effects, next) = source.chunk(*cursor);
+        *in_flight += 1;
+        *sent_all = next.is_none();
+        *cursor = next;
+        send(peer.node, Message::Chunk { reign, effects, done: next.is_none() });
+    }
+}

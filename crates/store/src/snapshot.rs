@@ -1,0 +1,83 @@
+//! The content of a partition as effects, in order of positions: for learners, and for comparing partitions.
+//!
+//! A snapshot is taken in chunks, between which the partition goes on changing. The learner gets chunks and records in
+//! the order in which they happened here, and applies both alike. A key behind the cursor is kept right by the
+//! records; a key ahead of it may be wrong or partial at the learner (a splice of a value not sent yet) until its chunk
+//! sets the whole of it, and a key removed before its chunk is in neither. What is left out: the access clock, which
+//! is a node's own.
+
+use crate::Partition;
+use crate::node::Node;
+use crate::table::POSITIONS;
+use crate::value::{INTEGER_CHARS_MAX, ValueRef};
+use effect::{Effect, RecordBuilder};
+use stdx::hash::{hash64, mix64};
+use stdx::limits::DATABASES;
+
+/// Seed of content digests: the same everywhere, unlike that of look-ups.
+const DIGEST_SEED: u64 = 0x6879_7065_7263_6163;
+
+impl Partition {
+    /// Every key as the effect that sets it, in no particular order.
+    pub fn for_each(&self, visit: &mut dyn FnMut(Effect<'_>)) {
+        for db in 0..DATABASES {
+            let nodes = self.database(db).into_iter().flat_map(|database| database.table().iter());
+            nodes.for_each(|node| with_effect(db, node, visit));
+        }
+    }
+
+    /// Pushes the keys from (`db`, `cursor`) on, expired ones included, until they take `bytes_max` or more; `None` if
+    /// these were the last, or where to go on. Begin with (0, 0). A chunk exceeds `bytes_max` by at most the keys of
+    /// one home slot, usually one.
+    pub fn snapshot_chunk(
+        &self,
+        db: u8,
+        cursor: u64,
+        bytes_max: usize,
+        out: &mut RecordBuilder,
+    ) -> Option<(u8, u64)> {
+        let bytes_before = out.bytes().len();
+        let mut position = cursor;
+        for db in db..DATABASES {
+            let Some(database) = self.database(db) else {
+                position = 0;
+                continue;
+            };
+            while position < POSITIONS {
+                let (nodes, next) = database.table().home_at(position);
+                nodes.for_each(|node| with_effect(db, node, &mut |effect| out.push(&effect)));
+                position = next;
+                if out.bytes().len() - bytes_before >= bytes_max.max(1) {
+                    return Some(if position < POSITIONS { (db, position) } else { (db + 1, 0) });
+                }
+            }
+            position = 0;
+        }
+        None
+    }
+
+    /// A digest of the whole content (keys, values, deadlines), independent of order, hash seed and layout: equal
+    /// partitions have equal digests. Takes time in proportion to the content.
+    pub fn digest(&self) -> u64 {
+        let mut sum = 0u64;
+        self.for_each(&mut |effect| {
+            if let Effect::SetString { db, key, value, expire_at } = effect {
+                let expire_at = expire_at.map_or(0, |at| mix64(at.0.wrapping_add(1)));
+                let key_digest = hash64(DIGEST_SEED ^ u64::from(db), key);
+                sum = sum.wrapping_add(mix64(hash64(key_digest, value) ^ expire_at));
+            }
+        });
+        sum
+    }
+}
+
+fn with_effect(db: u8, node: &Node, visit: &mut dyn FnMut(Effect<'_>)) {
+    let ValueRef::String(value) = ValueRef::String(node.value());
+    let scratch = &mut [0; INTEGER_CHARS_MAX];
+    visit(Effect::SetString {
+        db,
+        key: node.key(),
+        value: value.as_bytes(scratch),
+        expire_at: node.expire_at(),
+    });
+}

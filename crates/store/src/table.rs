@@ -1,0 +1,274 @@
+//! A table: extendible hashing over segments.
+//!
+//! The first bits of a mark choose a segment through the directory; a full segment is split in two by its next bit, so
+//! growth never touches more than one segment (and, when the directory doubles, four bytes per segment). Segments are
+//! not merged again: sparse ones give their slots back, and an empty table is dropped as a whole.
+//!
+//! A *position* is a place in the order of marks, 0 to [`POSITIONS`]. It names the same place through every growth and
+//! split, because a node's mark never changes: that is the cursor of SCAN and of snapshots.
+
+use crate::memory::allocation_bytes;
+use crate::node::Node;
+use crate::segment::{SEGMENT_SLOTS_MAX, Segment};
+use stdx::Random;
+
+/// One past the last position.
+pub(crate) const POSITIONS: u64 = 1 << 32;
+/// Most bits of the directory. Only marks that a client could choose would get a directory this large to no use.
+const DEPTH_MAX: u32 = 22;
+/// A split that leaves less than this share on one side does not help: the marks are not random there.
+const SPLIT_SHARE: usize = 16;
+/// Tries to meet a node by chance before walking.
+const RANDOM_TRIES_MAX: usize = 100;
+/// Homes walked in search of a node that is accepted.
+const RANDOM_WALK_MAX: usize = 16 * 1024;
+
+/// All nodes of one database.
+#[derive(Debug)]
+pub(crate) struct Table {
+    depth: u32,
+    directory: Vec<u32>,
+    segments: Vec<Segment>,
+    len: u64,
+    segment_bytes: usize,
+}
+
+impl Table {
+    pub(crate) fn new() -> Table {
+        let segment = Segment::new(0);
+        let segment_bytes = segment.bytes();
+        Table { depth: 0, directory: vec![0], segments: vec![segment], len: 0, segment_bytes }
+    }
+
+    pub(crate) fn len(&self) -> u64 {
+        self.len
+    }
+
+    /// Memory of the table without what its nodes point to.
+    pub(crate) fn bytes(&self) -> usize {
+        self.segment_bytes
+            + allocation_bytes(self.directory.capacity() * size_of::<u32>())
+            + allocation_bytes(self.segments.capacity() * size_of::<Segment>())
+    }
+
+    /// Whether it ever grew beyond one segment: then freeing it is work.
+    pub(crate) fn is_big(&self) -> bool {
+        self.segments.len() > 1
+    }
+
+    pub(crate) fn find(&self, mark: u32, key: &[u8]) -> Option<&Node> {
+        let segment = self.segment(mark);
+        segment.node(segment.find(mark, key)?)
+    }
+
+    pub(crate) fn find_mut(&mut self, mark: u32, key: &[u8]) -> Option<&mut Node> {
+        let index = self.index(mark);
+        let segment = &mut self.segments[index];
+        let slot = segment.find(mark, key)?;
+        Some(segment.node_mut(slot))
+    }
+
+    /// Adds a node whose key is not here yet.
+    pub(crate) fn insert(&mut self, mark: u32, node: Node) {
+        loop {
+            let index = self.index(mark);
+            if self.segments[index].has_room() {
+                self.segments[index].insert(mark, node);
+                self.len += 1;
+                return;
+            }
+            self.segment_bytes -= self.segments[index].bytes();
+            if self.segments[index].slots() >= SEGMENT_SLOTS_MAX && self.is_worth_splitting(index) {
+                self.split(mark);
+            } else {
+                self.segments[index].grow();
+            }
+            self.segment_bytes += self.segments[index].bytes();
+        }
+    }
+
+    pub(crate) fn remove(&mut self, mark: u32, key: &[u8]) -> Option<Node> {
+        let index = self.index(mark);
+        let segment = &mut self.segments[index];
+        let node = segment.remove(segment.find(mark, key)?);
+        self.segment_bytes -= segment.bytes();
+        segment.shrink_if_sparse();
+        self.segment_bytes += segment.bytes();
+        self.len -= 1;
+        Some(node)
+    }
+
+    /// The nodes of the home that `position` falls into, and the position after that home.
+    pub(crate) fn home_at(&self, position: u64) -> (impl Iterator<Item = &Node>, u64) {
+        debug_assert!(position < POSITIONS);
+        let mark = position as u32;
+        let segment = self.segment(mark);
+        let home = segment.home(mark);
+        let range = POSITIONS >> segment.depth();
+        let start = position & !(range - 1);
+        // All of an empty segment is one step.
+        let next = if segment.len() == 0 { range } else { segment.first_of_home(home + 1) };
+        (segment.at_home(home), start + next)
+    }
+
+    /// The nodes with this mark: one, if marks do not collide.
+    pub(crate) fn with_mark(&self, mark: u32) -> impl Iterator<Item = &Node> {
+        self.segment(mark).with_mark(mark)
+    }
+
+    /// A node that is accepted, each about equally likely; `None` if none is met in bounded time.
+    pub(crate) fn random(&self, random: &mut Random, accept: impl Fn(&Node) -> bool) -> Option<&Node> {
+        // A place in the order of marks finds a segment as likely as it has nodes; any slot of it does then.
+        for _ in 0..RANDOM_TRIES_MAX {
+            let segment = self.segment(random.next_u64() as u32);
+            let tries = if segment.len() == 0 { 0 } else { RANDOM_TRIES_MAX };
+            let slot = (0..tries).find_map(|_| segment.node(random.below(segment.slots() as u64) as usize));
+            if let Some(node) = slot.filter(|node| accept(node)) {
+                return Some(node);
+            }
+        }
+        let mut position = random.below(POSITIONS);
+        for _ in 0..RANDOM_WALK_MAX {
+            let (mut nodes, next) = self.home_at(position);
+            if let Some(node) = nodes.find(|node| accept(node)) {
+                return Some(node);
+            }
+            position = next % POSITIONS;
+        }
+        None
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Node> {
+        self.segments.iter().flat_map(Segment::iter)
+    }
+
+    fn segment(&self, mark: u32) -> &Segment {
+        &self.segments[self.index(mark)]
+    }
+
+    fn index(&self, mark: u32) -> usize {
+        self.directory[(u64::from(mark) >> (32 - self.depth)) as usize] as usize
+    }
+
+    fn is_worth_splitting(&self, index: usize) -> bool {
+        let segment = &self.segments[index];
+        let upper = segment.upper_len();
+        segment.depth() < DEPTH_MAX && upper.min(segment.len() - upper) * SPLIT_SHARE >= segment.len()
+    }
+
+    /// Splits the segment that `mark` belongs to; its own bytes are the caller's to count.
+    fn split(&mut self, mark: u32) {
+        let index = self.index(mark);
+        let depth = self.segments[index].depth();
+        if depth == self.depth {
+            self.directory = self.directory.iter().flat_map(|&segment| [segment, segment]).collect();
+            self.depth += 1;
+        }
+        let upper = self.segments[index].split();
+        self.segment_bytes += upper.bytes();
+        let upper_index = u32::try_from(self.segments.len()).expect("there are fewer segments than marks");
+        // The directory is in the order of prefixes, so a segment's entries are neighbours: the second half of them
+        // is the new segment's.
+        let entries = 1usize << (self.depth - depth);
+        let first = (u64::from(mark) >> (32 - depth)) as usize * entries;
+        self.directory[first + entries / 2..first + entries].fill(upper_index);
+        self.segments.push(upper);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::access::Access;
+    use crate::segment::mark_of;
+    use crate::value::StringRef;
+    use stdx::hash::hash64;
+
+    fn node(key: &[u8]) -> Node {
+        Node::new(key, StringRef::of(b"1"), None, Access::new(0))
+    }
+
+    fn key(i: u32) -> [u8; 4] {
+        i.to_le_bytes()
+    }
+
+    fn mark(i: u32) -> u32 {
+        mark_of(hash64(3, &key(i)))
+    }
+
+    fn filled(count: u32) -> Table {
+        let mut table = Table::new();
+        (0..count).for_each(|i| table.insert(mark(i), node(&key(i))));
+        table
+    }
+
+    fn recount_bytes(table: &Table) -> usize {
+        table.segments.iter().map(Segment::bytes).sum()
+    }
+
+    #[test]
+    fn grows_by_splits_and_counts_its_memory() {
+        let mut table = filled(50_000);
+        assert!(table.segments.len() > 50 && table.depth >= 6);
+        assert!(table.segments.iter().all(|segment| segment.slots() <= SEGMENT_SLOTS_MAX));
+        assert!((0..50_000).all(|i| table.find(mark(i), &key(i)).is_some()));
+        assert!(table.find(mark(50_000), &key(50_000)).is_none());
+        assert_eq!((table.len(), table.iter().count()), (50_000, 50_000));
+        assert_eq!(table.segment_bytes, recount_bytes(&table));
+        let slots: usize = table.segments.iter().map(Segment::slots).sum();
+        assert!((50_000.0 / slots as f64) > 0.55, "{slots} slots");
+        let full_bytes = table.bytes();
+        assert!((0..50_000).all(|i| table.remove(mark(i), &key(i)).is_some()));
+        assert_eq!((table.len(), table.iter().count()), (0, 0));
+        assert_eq!(table.segment_bytes, recount_bytes(&table));
+        assert!(table.bytes() * 10 < full_bytes);
+    }
+
+    #[test]
+    fn a_walk_by_position_meets_every_node_once() {
+        let table = filled(20_000);
+        let (mut position, mut met) = (0, 0);
+        while position < POSITIONS {
+            let (nodes, next) = table.home_at(position);
+            met += nodes.count();
+            assert!(next > position);
+            position = next;
+        }
+        assert_eq!(met, 20_000);
+    }
+
+    #[test]
+    fn colliding_marks_do_not_blow_up_the_directory() {
+        let mut table = Table::new();
+        (0..5_000).for_each(|i| table.insert(0x1234_5678, node(&key(i))));
+        assert_eq!(table.directory.len(), 1);
+        assert_eq!(table.with_mark(0x1234_5678).count(), 5_000);
+        (0..5_000).for_each(|i| table.insert(mark(i), node(&key(i))));
+        assert!(table.directory.len() <= 64, "{}", table.directory.len());
+        assert!((0..5_000).all(|i| table.find(0x1234_5678, &key(i)).is_some() && table.find(mark(i), &key(i)).is_some()));
+    }
+
+    #[test]
+    fn random_nodes_are_about_uniform() {
+        let table = filled(3_000);
+        let mut random = Random::seeded(9);
+        let mut met = vec![0u32; 3_000];
+        for _ in 0..300_000 {
+            let node = table.random(&mut random, |_| true).expect("the table is not empty");
+            met[u32::from_le_bytes(node.key().try_into().expect("four bytes")) as usize] += 1;
+        }
+        // 100 expected of each.
+        assert!(met.iter().all(|&n| (30..260).contains(&n)), "{:?} {:?}", met.iter().min(), met.iter().max());
+    }
+
+    #[test]
+    fn random_finds_the_last_node_of_a_sparse_table() {
+        let mut table = filled(50_000);
+        (1..50_000).for_each(|i| assert!(table.remove(mark(i), &key(i)).is_some()));
+        let mut random = Random::seeded(1);
+        assert!(
+            (0..100).all(|_| table.random(&mut random, |_| true).is_some_and(|node| node.key() == key(0)))
+        );
+        assert!(table.random(&mut random, |_| false).is_none());
+    }
+}
