@@ -153,11 +153,6 @@ impl Cluster {
         self.nodes.iter().map(|node| node.address.clone()).collect()
     }
 
-    /// The index of the node with this name.
-    pub(crate) fn index_of(&self, name: &str) -> Option<usize> {
-        self.nodes.iter().position(|node| node.address.name == name)
-    }
-
     /// Waits until every running node answers ready and counts `size` members.
     ///
     /// # Errors

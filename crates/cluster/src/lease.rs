@@ -148,7 +148,8 @@ impl LeaseGranter {
     /// Members of `map` not down that have not renewed for `after`, counted from the start of the term if they have
     /// not renewed at all.
     pub fn overdue(&self, map: &ClusterMap, now: Mono, after: Duration) -> Vec<NodeId> {
-        let last = |node: NodeId| self.nodes.get(&node).and_then(|record| record.renewed).unwrap_or(self.term_start);
+        let last =
+            |node: NodeId| self.nodes.get(&node).and_then(|record| record.renewed).unwrap_or(self.term_start);
         let alive = map.members.values().filter(|member| member.is_alive());
         alive.map(|member| member.node).filter(|node| now.since(last(*node)) >= after).collect()
     }

@@ -7,7 +7,10 @@
 //! - [`map`]: the cluster map and its transitions, the state of the Raft state machine.
 //! - [`ring`]: where partitions should live, a pure function of the members.
 //! - [`planner`]: the next steps from where they are to where they should be.
+//! - [`lease`]: what lets a primary serve, and tells the others when it must have stopped.
+//! - [`raft`]: the group that agrees on the map.
 
+pub mod gossip;
 pub mod lease;
 pub mod map;
 pub mod planner;
@@ -15,8 +18,6 @@ pub mod raft;
 pub mod ring;
 
 pub use map::{
-    Applied, Assignment, ChangeOutcome, ClusterMap, MapCommand, Member, MemberState, PartitionChange, PartitionOp,
-    Refusal, Role, RoleCounts,
+    Applied, Assignment, ChangeOutcome, ClusterMap, MapCommand, Member, MemberState, PartitionChange,
+    PartitionOp, Refusal, Role, RoleCounts,
 };
-
-pub mod gossip;

@@ -47,7 +47,9 @@ use network::Network;
 
 pub use disk::{LogDisk, MemoryDisk};
 pub use network::RaftTransport;
-pub use types::{Leadership, ProposeError, RaftConfig, RaftNode, RaftState, RaftStatus, StartError, TypeConfig};
+pub use types::{
+    Leadership, ProposeError, RaftConfig, RaftNode, RaftState, RaftStatus, StartError, TypeConfig,
+};
 
 /// A learner this many entries behind the leader may become a voter.
 const CAUGHT_UP_ENTRIES: u64 = 64;
@@ -104,7 +106,12 @@ impl RaftHandle {
             .await
             .map_err(|error| StartError::Raft(error.to_string()))?;
         let leadership = LeadershipCell::default();
-        tokio::spawn(monitor::watch(raft.clone(), config.clock.clone(), config.heartbeat, leadership.clone()));
+        tokio::spawn(monitor::watch(
+            raft.clone(),
+            config.clock.clone(),
+            config.heartbeat,
+            leadership.clone(),
+        ));
         Ok(RaftHandle { raft, config: Arc::new(config), map, leadership, membership: Arc::default() })
     }
 
@@ -146,7 +153,8 @@ impl RaftHandle {
             None => {}
             Some(crate::Refusal::AlreadyBootstrapped) => return Err(StartError::AlreadyMember),
             Some(_) => {
-                let reason = format!("{partitions} partitions with {replication_factor} copies are not possible");
+                let reason =
+                    format!("{partitions} partitions with {replication_factor} copies are not possible");
                 return Err(StartError::Config(reason));
             }
         }
@@ -325,11 +333,26 @@ impl RaftHandle {
     }
 
     async fn change(&self, change: ChangeMembers<u64, RaftNode>, retain: bool) -> Result<(), ProposeError> {
+        // Asked of the core itself, which does one thing after the other: a leader that has put itself out leads on until
+        // that is committed, and must not be asked for another change meanwhile.
+        let me = self.config.node.0;
+        let is_part = self.raft.with_raft_state(move |state| {
+            state.membership_state.effective().membership().get_node(&me).is_some()
+        });
+        match tokio::time::timeout(self.config.propose_timeout, is_part).await {
+            Err(_elapsed) => return Err(ProposeError::Timeout),
+            Ok(Err(fatal)) => return Err(ProposeError::Stopped(fatal.to_string())),
+            Ok(Ok(false)) => return Err(ProposeError::NotLeader { leader: None }),
+            Ok(Ok(true)) => {}
+        }
         self.bounded(self.raft.change_membership(change, retain)).await?;
         Ok(())
     }
 
-    async fn bounded<R>(&self, write: impl Future<Output = Result<R, WriteError>>) -> Result<R, ProposeError> {
+    async fn bounded<R>(
+        &self,
+        write: impl Future<Output = Result<R, WriteError>>,
+    ) -> Result<R, ProposeError> {
         match tokio::time::timeout(self.config.propose_timeout, write).await {
             Err(_elapsed) => Err(ProposeError::Timeout),
             Ok(Ok(written)) => Ok(written),

@@ -81,8 +81,9 @@ impl Field {
         let mut names: Vec<&Option<String>> = sorted.iter().map(|member| &member.zone).collect();
         names.sort();
         names.dedup();
-        let zone_of =
-            |zone: &Option<String>| names.binary_search(&zone).expect("every zone is in the list made of them");
+        let zone_of = |zone: &Option<String>| {
+            names.binary_search(&zone).expect("every zone is in the list made of them")
+        };
         Field {
             nodes: sorted.iter().map(|member| member.node).collect(),
             weights: sorted.iter().map(|member| u64::from(member.weight)).collect(),

@@ -5,4 +5,6 @@ pub mod cli;
 pub mod config;
 pub mod dashboard;
 pub mod demo;
+pub mod io;
+pub mod platform;
 pub mod server;

@@ -26,6 +26,8 @@ const CASE_TIMEOUT: Duration = Duration::from_secs(10);
 const GROWTH_LIMIT_MB: f64 = 64.0;
 const SAMPLE_EVERY: Duration = Duration::from_millis(20);
 const SAMPLES_MAX: usize = 10;
+/// Hanging connections cost their whole timeout each: after so many a worker has shown enough.
+const HUNG_MAX: u64 = 10;
 /// Closed connections keep their address for a minute: spreading them over loopback addresses leaves enough.
 const SOURCE_ADDRESSES: u64 = 200;
 /// One case in so many is followed by a PING on a connection that was there from the start.
@@ -170,6 +172,9 @@ fn work(node: &NodeAddress, cases: u64, mut random: Random) -> Result<Findings> 
         let answer = play(node, &case, &mut random).map_err(|error| format!("case {index}: {error}"))?;
         findings.cases += 1;
         findings.judge(&case, &answer);
+        if findings.hung >= HUNG_MAX {
+            break;
+        }
         if index % PING_EVERY == 0 {
             ping(&mut steady)?;
         }

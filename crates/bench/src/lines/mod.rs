@@ -1,6 +1,8 @@
 //! The table of runs: one row per acceptance line, one file per row.
 
+mod clients;
 mod cross_node;
+mod dashboard;
 mod demo;
 mod form;
 mod http;
@@ -46,4 +48,6 @@ pub(crate) const LINES: &[Line] = &[
         run: malformed::run,
     },
     Line { name: "redis-benchmark", what: "redis-benchmark runs clean", run: redis_benchmark::run },
+    Line { name: "clients", what: "client libraries through each of three nodes", run: clients::run },
+    Line { name: "dashboard", what: "the dashboard in headless Chromium", run: dashboard::run },
 ];

@@ -82,7 +82,10 @@ fn a_new_leader_waits_for_grants_it_never_saw() {
 #[test]
 fn the_holder_counts_from_sending_and_waits_for_the_map() {
     let mut holder = LeaseHolder::new();
-    let grant = |ms: u64, version: u64| Grant { duration: Duration::from_millis(ms), map_version: MapVersion(version) };
+    let grant = |ms: u64, version: u64| Grant {
+        duration: Duration::from_millis(ms),
+        map_version: MapVersion(version),
+    };
     assert!(!holder.granted(1, grant(1_000, 1)), "an answer to nothing");
     holder.sent(1, ms(100));
     holder.sent(2, ms(350));
@@ -128,7 +131,8 @@ fn history(seed: u64, waits: bool) -> Result<bool, u64> {
     // Whether A itself keeps its link to the deposed leader, the new one, or both.
     let reaches = [random.chance(0.8), random.chance(0.3)];
     let returns = random.chance(0.5).then(|| elected + 2_500 + random.below(1_000));
-    let mut granters = [LeaseGranter::new(ms(0), LEASE, MARGIN), LeaseGranter::new(ms(elected), LEASE, MARGIN)];
+    let mut granters =
+        [LeaseGranter::new(ms(0), LEASE, MARGIN), LeaseGranter::new(ms(elected), LEASE, MARGIN)];
     let mut maps = [map(), map()];
     let mut nodes = [A, B].map(|id| Node { id, holder: LeaseHolder::new(), map: map() });
     let mut flying: Vec<(u64, Message)> = Vec::new();
@@ -137,14 +141,17 @@ fn history(seed: u64, waits: bool) -> Result<bool, u64> {
         // Each node renews now and then, with a clock of its own origin.
         for (index, node) in nodes.iter_mut().enumerate() {
             if random.chance(0.08) {
-                for leader in 0..2 {
-                    let is_linked = if index == 0 { reaches[leader] } else { true };
+                for (leader, reaches) in reaches.iter().enumerate() {
+                    let is_linked = index == 1 || *reaches;
                     let is_there = leader == 0 || now >= elected;
                     let has_returned = leader == 1 && returns.is_some_and(|at| now >= at);
                     if is_there && (is_linked || has_returned) {
                         next += 1;
                         node.holder.sent(next, ms(now + 77 * index as u64));
-                        flying.push((now + random.below(600), Message::Request { leader, node: index, id: next }));
+                        flying.push((
+                            now + random.below(600),
+                            Message::Request { leader, node: index, id: next },
+                        ));
                     }
                 }
             }
@@ -188,7 +195,8 @@ fn history(seed: u64, waits: bool) -> Result<bool, u64> {
         }
         let serves = |index: usize| {
             let Node { id, holder, map } = &nodes[index];
-            map.primary_of(PARTITION) == Some(*id) && holder.is_valid(map.version, ms(now + 77 * index as u64))
+            map.primary_of(PARTITION) == Some(*id)
+                && holder.is_valid(map.version, ms(now + 77 * index as u64))
         };
         if serves(0) && serves(1) {
             return Err(now);

@@ -30,12 +30,7 @@ impl ClusterMap {
             self.version = MapVersion(self.version.0 + 1);
             self.begin_reigns(&before);
         }
-        Applied {
-            version: self.version,
-            refused,
-            outcomes: effects.outcomes,
-            data_lost: effects.data_lost,
-        }
+        Applied { version: self.version, refused, outcomes: effects.outcomes, data_lost: effects.data_lost }
     }
 
     /// A partition whose primary changed, or that began anew, has a new reign.
@@ -71,7 +66,13 @@ impl ClusterMap {
         }
     }
 
-    fn bootstrap(&mut self, id: u64, partitions: u16, copies: u8, effects: &mut Effects) -> Result<(), Refusal> {
+    fn bootstrap(
+        &mut self,
+        id: u64,
+        partitions: u16,
+        copies: u8,
+        effects: &mut Effects,
+    ) -> Result<(), Refusal> {
         if self.is_bootstrapped() {
             return Err(Refusal::AlreadyBootstrapped);
         }
@@ -259,7 +260,9 @@ impl ClusterMap {
                 require(!assignment.holds(node), Refusal::WrongRole)?;
                 require(self.is_up(node), Refusal::NotServing)
             }
-            PartitionOp::RemoveLearner(node) => require(assignment.learners.contains(&node), Refusal::WrongRole),
+            PartitionOp::RemoveLearner(node) => {
+                require(assignment.learners.contains(&node), Refusal::WrongRole)
+            }
             PartitionOp::Promote(node) => {
                 require(assignment.learners.contains(&node), Refusal::WrongRole)?;
                 require(self.is_alive(node), Refusal::NotServing)

@@ -110,7 +110,7 @@ fn a_change_is_a_compare_and_set() {
     let expected = map.assignments[0].epoch;
     let to = NodeId(2);
     let hand_over = PartitionChange { partition: PartitionId(0), expected, op: PartitionOp::HandOver { to } };
-    let drop_it = PartitionChange { op: PartitionOp::DropInSync(to), ..hand_over.clone() };
+    let drop_it = PartitionChange { op: PartitionOp::DropInSync(to), ..hand_over };
     let version = map.version;
     let applied = map.apply(&MapCommand::Changes(vec![hand_over, drop_it]));
     let epoch = Epoch(expected.0 + 1);
@@ -161,7 +161,10 @@ fn a_new_incarnation_has_lost_its_memory() {
     map.check().expect("sound");
     assert_eq!(applied.version, MapVersion(version.0 + 1));
     assert_eq!(applied.data_lost, [PartitionId(1)]);
-    assert_eq!((map.primary_of(PartitionId(0)), &map.assignments[0].in_sync[..]), (Some(NodeId(2)), &[NodeId(2)][..]));
+    assert_eq!(
+        (map.primary_of(PartitionId(0)), &map.assignments[0].in_sync[..]),
+        (Some(NodeId(2)), &[NodeId(2)][..])
+    );
     let lost = &map.assignments[1];
     assert_eq!((lost.primary, lost.born, lost.learners.len()), (Some(NodeId(1)), lost.epoch, 0));
     assert!(map.assignments[0].born < map.assignments[0].epoch && map.assignments[2].learners.is_empty());
@@ -229,7 +232,11 @@ fn random_command(map: &ClusterMap, random: &mut Random) -> MapCommand {
                     7 => PartitionOp::Assert,
                     _ => PartitionOp::Assign { primary: node },
                 };
-                PartitionChange { partition, expected: Epoch(epoch - random.below(20) / 19 * epoch.min(1)), op }
+                PartitionChange {
+                    partition,
+                    expected: Epoch(epoch - random.below(20) / 19 * epoch.min(1)),
+                    op,
+                }
             };
             MapCommand::Changes((0..4).map(|_| one()).collect())
         }
@@ -246,16 +253,24 @@ fn check_step(before: &ClusterMap, after: &ClusterMap, applied: &Applied, comman
     assert!(applied.refused.is_none() || !changed);
     for ((partition, old), new) in before.iter().zip(&after.assignments) {
         let raised = new.epoch.0 - old.epoch.0;
-        let is_same = (old.primary, &old.in_sync, &old.learners) == (new.primary, &new.in_sync, &new.learners);
+        let is_same =
+            (old.primary, &old.in_sync, &old.learners) == (new.primary, &new.in_sync, &new.learners);
         assert!(is_same || raised > 0, "{partition} changed without a new epoch: {command:?}");
         let survivor = new.in_sync.iter().any(|node| old.in_sync.contains(node));
         let begins_empty = new.born != old.born;
         if old.primary.is_some() {
             assert_eq!(begins_empty, applied.data_lost.contains(&partition), "{command:?}");
-            assert_eq!(survivor && !begins_empty, !begins_empty, "{partition} lost its last copy: {command:?}");
+            assert_eq!(
+                survivor && !begins_empty,
+                !begins_empty,
+                "{partition} lost its last copy: {command:?}"
+            );
         }
         if begins_empty && old.primary.is_some() {
-            assert!(matches!(command, MapCommand::Register { .. } | MapCommand::Forget { .. }), "{command:?}");
+            assert!(
+                matches!(command, MapCommand::Register { .. } | MapCommand::Forget { .. }),
+                "{command:?}"
+            );
             let holder_voided = matches!(command, MapCommand::Register { member } if old.in_sync == [member.node])
                 || matches!(command, MapCommand::Forget { node } if old.in_sync == [*node]);
             assert!(holder_voided, "{partition}: {old:?} {command:?}");

@@ -55,7 +55,11 @@ fn step(map: &mut ClusterMap, limits: PlanLimits) -> usize {
     let alive: Vec<NodeId> = map.members.keys().copied().filter(|node| map.is_alive(*node)).collect();
     for me in alive {
         let hand_overs = wanted_hand_overs(map, me);
-        let change = |(partition, expected, to)| PartitionChange { partition, expected, op: PartitionOp::HandOver { to } };
+        let change = |(partition, expected, to)| PartitionChange {
+            partition,
+            expected,
+            op: PartitionOp::HandOver { to },
+        };
         changes += propose(map, hand_overs.into_iter().map(change).collect());
     }
     changes

@@ -14,9 +14,7 @@ use std::ops::RangeBounds;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use openraft::storage::{LogFlushed, LogState, RaftLogStorage};
-use openraft::{
-    Entry, LogId, OptionalSend, RaftLogReader, SnapshotMeta, StorageError, StorageIOError, Vote,
-};
+use openraft::{Entry, LogId, OptionalSend, RaftLogReader, SnapshotMeta, StorageError, StorageIOError, Vote};
 use serde::{Deserialize, Serialize};
 
 use super::disk::LogDisk;
@@ -230,14 +228,21 @@ impl RaftLogStorage<TypeConfig> for Arc<Journal> {
         Ok(self.lock().committed)
     }
 
-    async fn append<I>(&mut self, entries: I, callback: LogFlushed<TypeConfig>) -> Result<(), StorageError<u64>>
+    async fn append<I>(
+        &mut self,
+        entries: I,
+        callback: LogFlushed<TypeConfig>,
+    ) -> Result<(), StorageError<u64>>
     where
         I: IntoIterator<Item = Entry<TypeConfig>> + OptionalSend,
         I::IntoIter: OptionalSend,
     {
         let records = entries.into_iter().map(Record::Entry).collect();
         let written = self.write(records, false).await;
-        let answer = written.as_ref().map(|()| ()).map_err(|error| StorageIOError::write_logs(error).into());
+        let answer = match &written {
+            Ok(()) => Ok(()),
+            Err(error) => Err(StorageIOError::write_logs(error).into()),
+        };
         callback.log_io_completed(written);
         answer
     }
@@ -289,7 +294,10 @@ mod tests {
         assert_eq!(again.read_vote().await.expect("memory"), Some(Vote::new(3, 1)));
         assert_eq!(again.read_committed().await.expect("memory"), Some(entry(5).log_id));
         let state = again.get_log_state().await.expect("memory");
-        assert_eq!((state.last_purged_log_id, state.last_log_id), (Some(entry(3).log_id), Some(entry(8).log_id)));
+        assert_eq!(
+            (state.last_purged_log_id, state.last_log_id),
+            (Some(entry(3).log_id), Some(entry(8).log_id))
+        );
         assert!(matches!(Journal::open(disk.clone(), 8), Err(StartError::ForeignDisk { .. })));
         disk.append(&[b"{".to_vec()]).expect("memory");
         assert!(matches!(Journal::open(disk, 7), Err(StartError::Disk(_))));

@@ -80,7 +80,10 @@ impl RaftStateMachine<TypeConfig> for Machine {
             last_membership: self.membership.clone(),
             snapshot_id: format!("{term}-{index}"),
         };
-        Builder { journal: Arc::clone(&self.journal), snapshot: StoredSnapshot { meta, map: self.map.clone() } }
+        Builder {
+            journal: Arc::clone(&self.journal),
+            snapshot: StoredSnapshot { meta, map: self.map.clone() },
+        }
     }
 
     async fn begin_receiving_snapshot(&mut self) -> Result<Box<Cursor<Vec<u8>>>, StorageError<u64>> {

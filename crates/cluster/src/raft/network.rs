@@ -15,8 +15,8 @@ use openraft::error::{
 };
 use openraft::network::{Backoff, RPCOption, RaftNetwork, RaftNetworkFactory};
 use openraft::raft::{
-    AppendEntriesRequest, AppendEntriesResponse, InstallSnapshotRequest, InstallSnapshotResponse, SnapshotResponse,
-    VoteRequest, VoteResponse,
+    AppendEntriesRequest, AppendEntriesResponse, InstallSnapshotRequest, InstallSnapshotResponse,
+    SnapshotResponse, VoteRequest, VoteResponse,
 };
 use openraft::{OptionalSend, Snapshot, SnapshotMeta, Vote};
 use serde::{Deserialize, Serialize};
@@ -73,7 +73,9 @@ enum Answer {
 pub(super) async fn serve(raft: &openraft::Raft<TypeConfig>, me: u64, request: &[u8]) -> Vec<u8> {
     let answer = match serde_json::from_slice::<Request>(request) {
         Err(error) => Answer::Refused(format!("malformed raft request: {error}")),
-        Ok(Request { to, .. }) if to != me => Answer::Refused(format!("meant for node {to}, this is node {me}")),
+        Ok(Request { to, .. }) if to != me => {
+            Answer::Refused(format!("meant for node {to}, this is node {me}"))
+        }
         Ok(Request { call: Call::Append(call), .. }) => Answer::Append(raft.append_entries(call).await),
         Ok(Request { call: Call::Vote(call), .. }) => Answer::Vote(raft.vote(call).await),
         Ok(Request { call: Call::Snapshot(call), .. }) => {
@@ -111,11 +113,13 @@ impl<T: RaftTransport> Client<T> {
         timeout: Duration,
     ) -> Result<Answer, RPCError<u64, RaftNode, E>> {
         let request = Request { to: self.target, call };
-        let bytes = serde_json::to_vec(&request).map_err(|error| RPCError::Network(NetworkError::new(&error)))?;
-        let answer = match tokio::time::timeout(timeout, self.transport.call(self.target, &self.node, bytes)).await {
-            Ok(answer) => answer,
-            Err(elapsed) => Err(io::Error::new(io::ErrorKind::TimedOut, elapsed)),
-        };
+        let bytes =
+            serde_json::to_vec(&request).map_err(|error| RPCError::Network(NetworkError::new(&error)))?;
+        let answer =
+            match tokio::time::timeout(timeout, self.transport.call(self.target, &self.node, bytes)).await {
+                Ok(answer) => answer,
+                Err(elapsed) => Err(io::Error::new(io::ErrorKind::TimedOut, elapsed)),
+            };
         // Unreachable rather than network errors: those are retried without a pause.
         let answer = answer.map_err(|error| RPCError::Unreachable(Unreachable::new(&error)))?;
         serde_json::from_slice(&answer).map_err(|error| RPCError::Unreachable(Unreachable::new(&error)))
@@ -177,7 +181,9 @@ impl<T: RaftTransport> RaftNetwork<TypeConfig> for Client<T> {
             Ok(Answer::Snapshot(Err(fatal))) => {
                 Err(StreamingError::RemoteError(RemoteError::new(self.target, fatal)))
             }
-            Ok(other) => Err(StreamingError::Unreachable(Unreachable::new(&Self::unexpected::<Fatal<u64>>(other)))),
+            Ok(other) => {
+                Err(StreamingError::Unreachable(Unreachable::new(&Self::unexpected::<Fatal<u64>>(other))))
+            }
             Err(error) => Err(StreamingError::Unreachable(Unreachable::new(&error))),
         }
     }
@@ -187,7 +193,8 @@ impl<T: RaftTransport> RaftNetwork<TypeConfig> for Client<T> {
         &mut self,
         _rpc: InstallSnapshotRequest<TypeConfig>,
         _option: RPCOption,
-    ) -> Result<InstallSnapshotResponse<u64>, RPCError<u64, RaftNode, RaftError<u64, InstallSnapshotError>>> {
+    ) -> Result<InstallSnapshotResponse<u64>, RPCError<u64, RaftNode, RaftError<u64, InstallSnapshotError>>>
+    {
         let reason = io::Error::new(io::ErrorKind::Unsupported, "snapshots travel whole");
         Err(RPCError::Unreachable(Unreachable::new(&reason)))
     }

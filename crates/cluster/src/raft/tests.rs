@@ -175,7 +175,7 @@ async fn a_new_leader_follows_a_dead_one() {
     let rest: Vec<RaftHandle> = handles.into_iter().filter(|handle| handle.config.node.0 != old).collect();
     let leader = leader_of(&rest).await;
     let took = clock.mono().since(killed);
-    println!("a new leader after {took:?}");
+    eprintln!("a new leader after {took:?}");
     assert!(took < Duration::from_secs(2), "{took:?}");
     let command = MapCommand::NodeDown { node: NodeId(old), incarnation: 1 };
     assert_eq!(leader.propose(command).await.expect("two of three are a quorum").refused, None);
@@ -253,7 +253,12 @@ async fn a_leader_leaves_and_is_forgotten() {
     leaver.propose(MapCommand::Leave { node: id }).await.expect("commits");
     let rest: Vec<RaftHandle> = handles.iter().filter(|handle| handle.config.node != id).cloned().collect();
     let step = leaver.reconcile_voters(|_| None).await.expect("still leads");
-    assert!(matches!(&step, VoterStep::Voters(chosen) if !chosen.contains(&id) && chosen.len() == 3), "{step:?}");
+    assert!(
+        matches!(&step, VoterStep::Voters(chosen) if !chosen.contains(&id) && chosen.len() == 3),
+        "{step:?}"
+    );
+    let more = leaver.reconcile_voters(|_| None).await;
+    assert!(matches!(more, Err(ProposeError::NotLeader { .. })), "it changes nothing any more: {more:?}");
     let leader = leader_of(&rest).await;
     assert_ne!(leader.config.node, id);
     until("the leaver stopped leading", || std::future::ready(leaver.leadership().is_none())).await;
@@ -274,6 +279,7 @@ async fn a_leader_leaves_and_is_forgotten() {
     .await;
     let status = leader_of(&rest).await.status();
     assert!(!status.voters.contains(&id) && !status.learners.contains(&id), "{status:?}");
+    assert!(handles.iter().all(|handle| handle.status().fault.is_none()));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -325,7 +331,8 @@ async fn a_failed_disk_stops_the_node_and_says_why() {
     let disk = Arc::new(FailingDisk(MemoryDisk::new(), false.into()));
     let wire = Arc::new(Wire { hub: Arc::clone(&hub), me: 1 });
     let held: Arc<dyn LogDisk> = disk.clone();
-    let handle = RaftHandle::start(RaftConfig::new(NodeId(1), Clock::system()), held, wire).await.expect("starts");
+    let handle =
+        RaftHandle::start(RaftConfig::new(NodeId(1), Clock::system()), held, wire).await.expect("starts");
     handle.bootstrap(5, 16, 1, member(1)).await.expect("creates a cluster");
     disk.1.store(true, std::sync::atomic::Ordering::Relaxed);
     let refused = handle.propose(MapCommand::Leave { node: NodeId(1) }).await;
@@ -344,7 +351,8 @@ async fn requests_are_refused_if_malformed_or_misdirected() {
         assert!(String::from_utf8_lossy(&answer).contains("Refused"), "{}", String::from_utf8_lossy(&answer));
     }
     assert_eq!(handle.term(), 0, "a misdirected vote changed nothing");
-    let timing = RaftConfig { heartbeat: Duration::from_secs(1), ..RaftConfig::new(NodeId(2), Clock::system()) };
+    let timing =
+        RaftConfig { heartbeat: Duration::from_secs(1), ..RaftConfig::new(NodeId(2), Clock::system()) };
     let wire = Arc::new(Wire { hub, me: 2 });
     let refused = RaftHandle::start(timing, Arc::new(MemoryDisk::new()), wire).await;
     assert!(matches!(refused, Err(StartError::Config(_))));

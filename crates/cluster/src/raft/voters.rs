@@ -63,7 +63,7 @@ pub(super) fn choose<F: Fn(NodeId) -> Option<Duration>>(situation: &Situation<'_
         let Some(candidate) = take_best(map, &chosen, &mut candidates) else { break };
         chosen.insert(candidate);
     }
-    let excess = |chosen: &BTreeSet<u64>| chosen.len() > size || chosen.len() % 2 == 0;
+    let excess = |chosen: &BTreeSet<u64>| chosen.len() > size || chosen.len().is_multiple_of(2);
     while chosen.len() > 1 && excess(&chosen) {
         let added = |id: &u64| !voters.contains(id) && chosen.len() > kept;
         let worst = chosen.iter().copied().max_by_key(|id| (added(id), is_down(id), id != leader, *id));

@@ -98,9 +98,9 @@ impl Placement<'_> {
                 if !self.holders[other].contains(&member) || mover[other].is_some_and(|from| from != member) {
                     continue;
                 }
-                for target in 0..members {
-                    if reached[target].is_none() && self.suits(other, target, Some(member)) {
-                        reached[target] = Some(Some((other, member)));
+                for (target, reached) in reached.iter_mut().enumerate() {
+                    if reached.is_none() && self.suits(other, target, Some(member)) {
+                        *reached = Some(Some((other, member)));
                         mover[other] = Some(member);
                         queue.push(target);
                     }

@@ -19,7 +19,10 @@ fn nodes(count: usize, random: &mut Random) -> Vec<RingMember> {
     members
 }
 
-fn loads<'a>(owners: impl IntoIterator<Item = &'a NodeId>, members: &[RingMember]) -> BTreeMap<NodeId, usize> {
+fn loads<'a>(
+    owners: impl IntoIterator<Item = &'a NodeId>,
+    members: &[RingMember],
+) -> BTreeMap<NodeId, usize> {
     let mut loads: BTreeMap<NodeId, usize> = members.iter().map(|member| (member.node, 0)).collect();
     for node in owners {
         *loads.get_mut(node).expect("owners are members") += 1;
@@ -61,7 +64,9 @@ fn even_distinct_and_independent_of_order() {
 #[test]
 fn zones_are_distinct_and_even() {
     let mut random = Random::seeded(12);
-    for (count, zones, rf) in [(3, 3, 2), (6, 3, 3), (9, 3, 2), (12, 4, 3), (5, 2, 2), (7, 3, 3), (3, 2, 2), (10, 2, 3)] {
+    for (count, zones, rf) in
+        [(3, 3, 2), (6, 3, 3), (9, 3, 2), (12, 4, 3), (5, 2, 2), (7, 3, 3), (3, 2, 2), (10, 2, 3)]
+    {
         let mut members = nodes(count, &mut random);
         for (i, member) in members.iter_mut().enumerate() {
             member.zone = Some(format!("zone-{}", i % zones));
@@ -75,7 +80,9 @@ fn zones_are_distinct_and_even() {
         }
         let primaries = spread(&loads(placed.iter().map(|owners| &owners[0]), &members));
         let copies = spread(&loads(placed.iter().flatten(), &members));
-        println!("{count} nodes in {zones} zones, rf {rf}: primaries within {primaries}, copies within {copies}");
+        eprintln!(
+            "{count} nodes in {zones} zones, rf {rf}: primaries within {primaries}, copies within {copies}"
+        );
         assert!(primaries <= 1, "{count} {zones} {rf}: {primaries}");
         if count % zones == 0 {
             assert!(copies <= 1, "{count} {zones} {rf}: {copies}");
@@ -122,7 +129,7 @@ fn one_node_more_or_less_moves_little() {
             assert!(surplus < 0.12, "{count}+1 nodes, rf {rf}: {copies} moved, {copies_min} needed");
             let ratio = (copies as f64 / copies_min as f64, primaries as f64 / primaries_min as f64);
             if count % 10 == 3 {
-                println!(
+                eprintln!(
                     "{count}+1 nodes, rf {rf}: copies {copies}/{copies_min} = {:.2}, primaries {primaries}/{primaries_min} = {:.2}",
                     ratio.0, ratio.1
                 );
@@ -133,5 +140,8 @@ fn one_node_more_or_less_moves_little() {
     }
     let means = (sums.0 / f64::from(sums.2), sums.1 / f64::from(sums.2));
     assert!(means.0 < 2.2, "{means:?}");
-    println!("moved/minimum: copies mean {:.2} worst {:.2}, primaries mean {:.2} worst {:.2}", means.0, worst.0, means.1, worst.1);
+    eprintln!(
+        "moved/minimum: copies mean {:.2} worst {:.2}, primaries mean {:.2} worst {:.2}",
+        means.0, worst.0, means.1, worst.1
+    );
 }

@@ -56,6 +56,12 @@ impl Worker {
         self.connections.get(key).is_none_or(|connection| connection.as_ref().is_none_or(|c| c.closing))
     }
 
+    /// Whether every complete command of the client has been answered: after its end of file, it may be closed then.
+    pub fn is_answered(&self, key: Key) -> bool {
+        let Some(Some(connection)) = self.connections.get(key) else { return true };
+        !connection.stalled && connection.is_direct()
+    }
+
     /// Counts what the driver has moved.
     pub fn count_io(&mut self, received: u64, sent: u64) {
         if received > 0 {

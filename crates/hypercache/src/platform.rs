@@ -1,0 +1,235 @@
+//! The process around the node: directives, secrets and facts about memory and processor time.
+
+use crate::config::Directives;
+use cluster::map::ClusterMap;
+use commands::host::{Authentication, ConfigError, NodeHealth, ShutdownMode};
+use commands::info::InfoData;
+use commands::session::DEFAULT_USER;
+use node::{Limits, Platform};
+use sha2::{Digest, Sha256};
+use std::sync::Arc;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+use stdx::NodeId;
+use tokio::sync::watch;
+
+/// Facts that the control plane adds to INFO, and its opinion of members.
+pub trait ClusterFacts: Send + Sync {
+    /// Raft and gossip fields of INFO.
+    fn complete_info(&self, info: &mut InfoData);
+    /// What gossip thinks of a member.
+    fn health(&self, node: NodeId) -> NodeHealth;
+}
+
+/// Addresses in force after binding.
+#[derive(Clone, Copy, Debug)]
+pub struct Ports {
+    /// RESP.
+    pub resp: u16,
+    /// HTTP.
+    pub http: u16,
+    /// Gossip.
+    pub gossip: u16,
+}
+
+/// The platform of a server process.
+pub struct ServerPlatform {
+    directives: Arc<Directives>,
+    config_file: String,
+    ports: Ports,
+    bind: String,
+    run_id: String,
+    shutdown: watch::Sender<bool>,
+    facts: OnceLock<Box<dyn ClusterFacts>>,
+    memory_peak: AtomicU64,
+    memory_at_start: u64,
+}
+
+impl ServerPlatform {
+    /// The platform of a process that listens on `ports`; a shutdown is announced on `shutdown`.
+    pub fn new(config: &crate::config::Config, ports: Ports, shutdown: watch::Sender<bool>) -> ServerPlatform {
+        let mut id = [0; 20];
+        stdx::random::entropy(&mut id);
+        ServerPlatform {
+            directives: Arc::clone(&config.directives),
+            config_file: config.config_file.as_ref().map(|path| path.display().to_string()).unwrap_or_default(),
+            ports,
+            bind: config.bind.to_string(),
+            run_id: id.iter().map(|byte| format!("{byte:02x}")).collect(),
+            shutdown,
+            facts: OnceLock::new(),
+            memory_peak: AtomicU64::new(0),
+            memory_at_start: resident_bytes(),
+        }
+    }
+
+    /// Sets what the control plane knows, once it runs.
+    pub fn set_facts(&self, facts: Box<dyn ClusterFacts>) {
+        if self.facts.set(facts).is_err() {
+            tracing::error!("the facts of the cluster were set twice");
+        }
+    }
+
+    /// Whether `password` is the default user's; true if there is none to give.
+    pub fn is_password(&self, password: &[u8]) -> bool {
+        let secret = self.directives.requirepass();
+        secret.is_empty() || equal_in_constant_time(secret.expose().as_bytes(), password)
+    }
+}
+
+/// Compares digests, so that the time taken tells neither content nor length.
+fn equal_in_constant_time(a: &[u8], b: &[u8]) -> bool {
+    let (a, b) = (Sha256::digest(a), Sha256::digest(b));
+    a.iter().zip(b.iter()).fold(0, |difference, (x, y)| difference | (x ^ y)) == 0
+}
+
+impl Platform for ServerPlatform {
+    fn config(&self) -> Vec<(String, String)> {
+        self.directives.get(["*"]).into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+    }
+
+    fn config_set(&self, pairs: &[(&str, &[u8])]) -> Result<(), ConfigError> {
+        for (name, value) in pairs {
+            if self.directives.get([*name]).is_empty() {
+                return Err(ConfigError::Unknown { name: (*name).to_owned() });
+            }
+            if std::str::from_utf8(value).is_err() {
+                let reason = "argument must be text".to_owned();
+                return Err(ConfigError::Refused { name: (*name).to_owned(), reason });
+            }
+        }
+        let texts: Vec<(&str, &str)> =
+            pairs.iter().map(|(name, value)| (*name, std::str::from_utf8(value).unwrap_or_default())).collect();
+        self.directives.set_all(&texts).map_err(|text| refusal(pairs, &text))
+    }
+
+    fn config_rewrite(&self) -> Result<(), String> {
+        Err("The server is running without a config file".to_owned())
+    }
+
+    fn authenticate(&self, user: &[u8], password: &[u8]) -> Authentication {
+        if user == DEFAULT_USER.as_bytes() && self.is_password(password) {
+            Authentication::Granted(DEFAULT_USER.to_owned())
+        } else {
+            Authentication::Denied
+        }
+    }
+
+    fn requires_password(&self) -> bool {
+        !self.directives.requirepass().is_empty()
+    }
+
+    fn limits(&self) -> Limits {
+        let (directives, size) =
+            (&self.directives, |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX));
+        let buffers = directives.client_output_buffer_limit();
+        Limits {
+            clients_max: size(directives.maxclients()),
+            slowlog_slower_than_us: directives.slowlog_log_slower_than(),
+            slowlog_len_max: size(directives.slowlog_max_len()),
+            latency_threshold_ms: directives.latency_monitor_threshold(),
+            bulk_bytes_max: size(directives.proto_max_bulk_len()),
+            query_bytes_max: size(directives.client_query_buffer_limit()),
+            output_bytes_max_normal: size(buffers.normal.hard_bytes),
+            output_bytes_max_pubsub: size(buffers.pubsub.hard_bytes),
+            memory_bytes_max: directives.maxmemory(),
+            idle_seconds_max: directives.timeout(),
+        }
+    }
+
+    fn complete_info(&self, info: &mut InfoData) {
+        let server = &mut info.server;
+        let uname = rustix::system::uname();
+        server.os = format!(
+            "{} {} {}",
+            uname.sysname().to_string_lossy(),
+            uname.release().to_string_lossy(),
+            uname.machine().to_string_lossy()
+        );
+        server.process_id = std::process::id();
+        server.run_id.clone_from(&self.run_id);
+        server.tcp_port = self.ports.resp;
+        server.hz = u32::try_from(self.directives.hz()).unwrap_or(u32::MAX);
+        server.executable =
+            std::env::current_exe().map(|path| path.display().to_string()).unwrap_or_default();
+        server.config_file.clone_from(&self.config_file);
+        server.multiplexing_api = "epoll".to_owned();
+        server.mem_allocator = "libc".to_owned();
+        server.listeners = vec![format!("name=tcp,bind={},port={}", self.bind, self.ports.resp)];
+        let rss = resident_bytes();
+        let memory = &mut info.memory;
+        memory.rss = rss;
+        memory.startup = self.memory_at_start;
+        memory.used = memory.dataset + memory.clients + memory.replication_log + self.memory_at_start;
+        memory.peak = self.memory_peak.fetch_max(memory.used, Ordering::Relaxed).max(memory.used);
+        memory.total_system = system_memory_bytes();
+        memory.maxmemory = self.directives.maxmemory();
+        memory.maxmemory_policy = "noeviction".to_owned();
+        (info.cpu.user, info.cpu.system) = processor_time();
+        info.replication.replid.clone_from(&self.run_id);
+        info.hypercache.http_port = self.ports.http;
+        info.hypercache.gossip_port = self.ports.gossip;
+        if let Some(facts) = self.facts.get() {
+            facts.complete_info(info);
+        }
+    }
+
+    fn health(&self, node: NodeId) -> NodeHealth {
+        self.facts.get().map_or(NodeHealth::Up, |facts| facts.health(node))
+    }
+
+    fn shutdown(&self, _mode: ShutdownMode) -> Result<(), String> {
+        self.shutdown.send_replace(true);
+        Ok(())
+    }
+
+    fn abort_shutdown(&self) -> bool {
+        // A shutdown takes effect at once; there is never one to take back.
+        false
+    }
+
+    fn purge_memory(&self) {
+        // The allocator in use gives memory back by itself and offers no safe call to hasten it.
+    }
+}
+
+/// Which directive a refusal of CONFIG SET is about, and why.
+fn refusal(pairs: &[(&str, &[u8])], text: &str) -> ConfigError {
+    let named = pairs.iter().find(|(name, _)| text.contains(&format!("'{name}'")));
+    let name = named.or(pairs.first()).map_or("", |(name, _)| *name).to_owned();
+    let reason = text.rsplit_once("') - ").map_or(text, |(_, reason)| reason).to_owned();
+    ConfigError::Refused { name, reason }
+}
+
+/// Resident memory of this process in bytes; 0 where the system does not tell.
+pub fn resident_bytes() -> u64 {
+    let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
+    let pages: u64 = statm.split_whitespace().nth(1).and_then(|pages| pages.parse().ok()).unwrap_or(0);
+    pages * rustix::param::page_size() as u64
+}
+
+fn system_memory_bytes() -> u64 {
+    let info = rustix::system::sysinfo();
+    // Field types differ between C libraries.
+    #[allow(clippy::useless_conversion, clippy::unnecessary_cast)]
+    let bytes = info.totalram as u64 * u64::from(info.mem_unit);
+    bytes
+}
+
+/// User and system time of this process.
+pub fn processor_time() -> (Duration, Duration) {
+    let ticks_per_second = rustix::param::clock_ticks_per_second().max(1);
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    let fields = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
+    let ticks = |index: usize| -> u64 {
+        fields.split_whitespace().nth(index).and_then(|ticks| ticks.parse().ok()).unwrap_or(0)
+    };
+    let time = |ticks: u64| Duration::from_millis(ticks * 1_000 / ticks_per_second);
+    (time(ticks(11)), time(ticks(12)))
+}
+
+/// Members by their state, for log lines.
+pub fn members_text(map: &ClusterMap) -> String {
+    map.members.values().map(|m| format!("{} ({:?})", m.name, m.state)).collect::<Vec<_>>().join(", ")
+}
