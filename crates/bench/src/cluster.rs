@@ -197,6 +197,10 @@ impl Cluster {
             if failures.is_empty() {
                 return Ok(started.elapsed());
             }
+            let ended = running.iter().find(|node| node.has_ended());
+            if let Some(node) = ended {
+                return Err(format!("{} ended by itself\n{}", node.address.name, node.log_tail()).into());
+            }
             if started.elapsed() > timeout {
                 let logs: String = running.iter().map(|node| node.log_tail()).collect();
                 return Err(format!("not {what} after {timeout:?}: {}\n{logs}", failures.join("; ")).into());
@@ -367,6 +371,13 @@ impl Node {
             return if pong { Ok(()) } else { Err(format!("PING was answered {reply:?}").into()) };
         }
         Err(format!("readyz {ready}, health {health}").into())
+    }
+
+    /// True when the process has ended but nobody has asked for its exit status yet.
+    fn has_ended(&self) -> bool {
+        let Ok(pid) = self.pid() else { return true };
+        // The state follows the name in brackets; Z is a process that only waits to be asked.
+        fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| stat.contains(") Z "))
     }
 
     fn signal(&self, signal: Signal) -> Result<()> {

@@ -2,6 +2,8 @@
 
 use std::fmt::Display;
 
+const MEASURED_CHARS_MAX: usize = 60;
+
 /// One measured figure.
 struct Figure {
     name: String,
@@ -82,7 +84,7 @@ impl Report {
             .figures
             .iter()
             .map(|figure| {
-                let measured = first_line(&figure.measured);
+                let measured = shortened(&figure.measured);
                 let result = verdict(figure.holds);
                 format!("{run:<16} {:<44} {measured:>22} {:>16}  {result}", figure.name, figure.limit)
             })
@@ -100,8 +102,9 @@ fn verdict(holds: bool) -> &'static str {
     if holds { "pass" } else { "FAIL" }
 }
 
-fn first_line(text: &str) -> &str {
-    text.lines().next().unwrap_or_default()
+/// What fits into the table of a text that may be a whole log.
+fn shortened(text: &str) -> String {
+    text.lines().next().unwrap_or_default().chars().take(MEASURED_CHARS_MAX).collect()
 }
 
 fn amount(value: f64, unit: &str) -> String {

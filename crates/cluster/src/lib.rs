@@ -1,7 +1,7 @@
 //! Membership, Raft group, ring and cluster map: who is there, and who owns what.
 //!
-//! Gossip only suspects; what the Raft group commits decides. Nothing here knows a key or a value, opens a socket or
-//! writes a file: disk, transport and time come in through traits and arguments.
+//! Gossip only suspects; what the Raft group commits decides. Must not know keys and values; it opens no socket and
+//! writes no file: disk, transport and time come in through traits and arguments.
 //!
 //! - [`gossip`]: membership by probes and rumours.
 //! - [`map`]: the cluster map and its transitions, the state of the Raft state machine.

@@ -79,6 +79,8 @@ pub(crate) struct Connection {
     pub(crate) watches: Vec<Watched>,
     /// Read no more; close once the output is sent.
     pub(crate) closing: bool,
+    /// Close as soon as the output is sent, without waiting for open replies.
+    pub(crate) killed: bool,
     /// Has input to look at again once it is no longer stalled.
     pub(crate) stalled: bool,
     /// In the worker's list of connections to flush.
@@ -103,6 +105,7 @@ impl Connection {
             transaction: None,
             watches: Vec::new(),
             closing: false,
+            killed: false,
             stalled: false,
             flush_queued: false,
             active: true,

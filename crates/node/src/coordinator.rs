@@ -21,6 +21,8 @@ const HAND_OVERS_PER_BATCH: usize = 16;
 const HAND_OVER_PERIOD: Duration = Duration::from_millis(20);
 /// Longest a partition is held before its hand-over is given up, if it has not been proposed yet.
 const DRAIN_MAX: Duration = Duration::from_millis(50);
+/// Pause after a hand-over that was given up: its clients were held for nothing, and soon would be again.
+const GIVEN_UP_PERIOD: Duration = Duration::from_millis(500);
 /// An in-sync replica that confirms nothing for so long while something is unconfirmed leaves the set.
 const LAG_MAX: Duration = Duration::from_millis(1_500);
 /// How often the map is looked through for promotions and lagging replicas.
@@ -31,6 +33,8 @@ const LOOK_PERIOD: Duration = Duration::from_millis(20);
 struct Pending {
     expected: Epoch,
     op: PartitionOp,
+    /// What has to be committed before it is proposed; for a hand-over, whatever has been written by then.
+    barrier: Option<u64>,
     proposed: bool,
     since: Mono,
 }
@@ -41,7 +45,8 @@ pub struct Coordinator {
     pending: BTreeMap<PartitionId, Pending>,
     outstanding: bool,
     looked_at: Mono,
-    handed_over_at: Mono,
+    /// No hand-overs are begun before.
+    hand_over_from: Mono,
 }
 
 impl Coordinator {
@@ -53,7 +58,7 @@ impl Coordinator {
             pending: BTreeMap::new(),
             outstanding: false,
             looked_at: now,
-            handed_over_at: now,
+            hand_over_from: now + HAND_OVER_PERIOD,
         }
     }
 
@@ -86,7 +91,7 @@ impl Coordinator {
                 self.pending.insert(partition, pending);
             } else if now.since(pending.since) > DRAIN_MAX {
                 self.pending.remove(&partition);
-                self.undo(partition, &pending);
+                self.undo(partition, &pending, now);
             }
         }
         self.outstanding = !changes.is_empty();
@@ -129,21 +134,21 @@ impl Coordinator {
                 continue;
             }
             let Some(primary) = state.primary() else { continue };
-            let learner = primary.promotable().next();
-            let op = match learner {
-                Some(node) if map.is_up(node) && primary.require(node) => Some(PartitionOp::Promote(node)),
-                _ => lagging(primary, now).map(PartitionOp::DropInSync),
-            };
-            if let Some(op) = op {
+            let learner = primary.promotable().find(|node| map.is_up(*node));
+            let promotion = learner.and_then(|node| Some((PartitionOp::Promote(node), primary.require(node))))
+                .filter(|(_, barrier)| barrier.is_some());
+            let change = promotion
+                .or_else(|| lagging(primary, now).map(|node| (PartitionOp::DropInSync(node), Some(0))));
+            if let Some((op, barrier)) = change {
                 let expected = assignment.epoch;
-                self.pending.insert(cell.id, Pending { expected, op, proposed: false, since: now });
+                self.pending.insert(cell.id, Pending { expected, op, barrier, proposed: false, since: now });
             }
         }
     }
 
     fn prepare_hand_overs(&mut self, map: &ClusterMap, now: Mono) {
         let busy = self.pending.values().any(|pending| matches!(pending.op, PartitionOp::HandOver { .. }));
-        if busy || now.since(self.handed_over_at) < HAND_OVER_PERIOD {
+        if busy || now < self.hand_over_from {
             return;
         }
         let cells = self.shared.cells();
@@ -164,35 +169,42 @@ impl Coordinator {
             if is_ready {
                 state.handing_over = true;
                 let op = PartitionOp::HandOver { to };
-                self.pending.insert(partition, Pending { expected, op, proposed: false, since: now });
+                let pending = Pending { expected, op, barrier: None, proposed: false, since: now };
+                self.pending.insert(partition, pending);
                 taken += 1;
             }
         }
         if taken > 0 {
-            self.handed_over_at = now;
+            self.hand_over_from = now + HAND_OVER_PERIOD;
         }
     }
 
-    /// A hand-over is proposed once everything written is confirmed by all required replicas.
+    /// A hand-over is proposed once everything written is confirmed by all required replicas; a promotion, once
+    /// everything is that was written before the learner was one of them.
     fn is_prepared(&self, partition: PartitionId, pending: &Pending) -> bool {
-        if !matches!(pending.op, PartitionOp::HandOver { .. }) {
-            return true;
-        }
         let cells = self.shared.cells();
         let Some(cell) = cells.get(usize::from(partition.0)) else { return false };
         let mut state = cell.state.lock();
-        state.primary().is_some_and(|primary| primary.committed() == primary.last().counter)
+        state.primary().is_some_and(|primary| {
+            primary.committed() >= pending.barrier.unwrap_or(primary.last().counter)
+        })
     }
 
-    fn undo(&self, partition: PartitionId, pending: &Pending) {
+    fn undo(&mut self, partition: PartitionId, pending: &Pending, now: Mono) {
         let cells = self.shared.cells();
         let Some(cell) = cells.get(usize::from(partition.0)) else { return };
         let mut state = cell.state.lock();
-        state.handing_over = false;
-        if let (PartitionOp::Promote(node), Some(primary)) = (pending.op, state.primary()) {
-            primary.unrequire(node);
+        match pending.op {
+            PartitionOp::HandOver { .. } => {
+                state.handing_over = false;
+                self.hand_over_from = now + GIVEN_UP_PERIOD;
+            }
+            PartitionOp::Promote(node) => state.stop_requiring(node),
+            _ => {}
         }
+        let released = state.take_released();
         drop(state);
+        self.shared.release(released);
         self.shared.changed();
     }
 }

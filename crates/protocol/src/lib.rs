@@ -1,6 +1,6 @@
 //! RESP2 and RESP3: requests parsed in place, replies written in place.
 //!
-//! The crate turns bytes into argument vectors and results into bytes; it knows neither sockets nor commands.
+//! The crate turns bytes into argument vectors and results into bytes. It must not know sockets or commands.
 //!
 //! A request goes: read buffer -> [`Parser::parse`] -> [`Args`] (ranges into that buffer) -> a command. A
 //! reply goes: command -> [`Reply`] -> the connection's write buffer. Neither direction allocates per command

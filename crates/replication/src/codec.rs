@@ -31,12 +31,14 @@ impl std::error::Error for CodecError {}
 /// Appends `message` to `out`.
 pub fn encode(out: &mut Vec<u8>, message: &Message) {
     match message {
-        Message::Attach { reign, last } => {
+        Message::Attach { reign, stream, last } => {
             head(out, ATTACH, *reign);
+            put_u64(out, *stream);
             put_seq(out, *last);
         }
-        Message::Records { reign, committed, records } => {
+        Message::Records { reign, stream, committed, records } => {
             head(out, RECORDS, *reign);
+            put_u64(out, *stream);
             put_u64(out, *committed);
             put_u32(out, records.len());
             for record in records {
@@ -44,27 +46,34 @@ pub fn encode(out: &mut Vec<u8>, message: &Message) {
                 put_bytes(out, &record.effects);
             }
         }
-        Message::SyncBegin { reign, at } => {
+        Message::SyncBegin { reign, stream, at } => {
             head(out, SYNC_BEGIN, *reign);
+            put_u64(out, *stream);
             put_seq(out, *at);
         }
-        Message::Chunk { reign, effects, done } => {
+        Message::Chunk { reign, stream, effects, done } => {
             head(out, CHUNK, *reign);
+            put_u64(out, *stream);
             out.push(u8::from(*done));
             put_bytes(out, effects);
         }
-        Message::Position { reign, last, usable } => {
+        Message::Position { reign, stream, last, usable } => {
             head(out, POSITION, *reign);
+            put_u64(out, *stream);
             put_seq(out, *last);
             out.push(u8::from(*usable));
         }
-        Message::Ack { reign, counter, chunks } => {
+        Message::Ack { reign, stream, counter, chunks } => {
             head(out, ACK, *reign);
+            put_u64(out, *stream);
             put_u64(out, *counter);
             out.extend_from_slice(&chunks.to_le_bytes());
         }
         Message::Fenced { reign } => head(out, FENCED, *reign),
-        Message::Behind { reign } => head(out, BEHIND, *reign),
+        Message::Behind { reign, stream } => {
+            head(out, BEHIND, *reign);
+            put_u64(out, *stream);
+        }
     }
 }
 
@@ -73,8 +82,12 @@ pub fn decode(bytes: &[u8]) -> Result<Message, CodecError> {
     let mut reader = Reader { bytes };
     let tag = reader.u8()?;
     let reign = Epoch(reader.u64()?);
+    if tag == FENCED {
+        return if reader.bytes.is_empty() { Ok(Message::Fenced { reign }) } else { Err(CodecError) };
+    }
+    let stream = reader.u64()?;
     let message = match tag {
-        ATTACH => Message::Attach { reign, last: reader.seq()? },
+        ATTACH => Message::Attach { reign, stream, last: reader.seq()? },
         RECORDS => {
             let committed = reader.u64()?;
             let count = reader.u32()?;
@@ -83,17 +96,19 @@ pub fn decode(bytes: &[u8]) -> Result<Message, CodecError> {
             for _ in 0..count {
                 records.push(Record { seq: reader.seq()?, effects: reader.sized()?.into() });
             }
-            Message::Records { reign, committed, records }
+            Message::Records { reign, stream, committed, records }
         }
-        SYNC_BEGIN => Message::SyncBegin { reign, at: reader.seq()? },
+        SYNC_BEGIN => Message::SyncBegin { reign, stream, at: reader.seq()? },
         CHUNK => {
             let done = reader.u8()? != 0;
-            Message::Chunk { reign, effects: reader.sized()?.to_vec(), done }
+            Message::Chunk { reign, stream, effects: reader.sized()?.to_vec(), done }
         }
-        POSITION => Message::Position { reign, last: reader.seq()?, usable: reader.u8()? != 0 },
-        ACK => Message::Ack { reign, counter: reader.u64()?, chunks: reader.u32()? },
-        FENCED => Message::Fenced { reign },
-        BEHIND => Message::Behind { reign },
+        POSITION => {
+            let last = reader.seq()?;
+            Message::Position { reign, stream, last, usable: reader.u8()? != 0 }
+        }
+        ACK => Message::Ack { reign, stream, counter: reader.u64()?, chunks: reader.u32()? },
+        BEHIND => Message::Behind { reign, stream },
         _ => return Err(CodecError),
     };
     if reader.bytes.is_empty() { Ok(message) } else { Err(CodecError) }
@@ -163,23 +178,24 @@ mod tests {
     #[test]
     fn round_trip_and_every_truncation_is_refused() {
         let seq = Seq { epoch: Epoch(3), counter: 9 };
-        let reign = Epoch(4);
+        let (reign, stream) = (Epoch(4), 6);
         let messages = [
-            Message::Attach { reign, last: seq },
+            Message::Attach { reign, stream, last: seq },
             Message::Records {
                 reign,
+                stream,
                 committed: 8,
                 records: vec![
                     Record { seq, effects: b"abc"[..].into() },
                     Record { seq, effects: b""[..].into() },
                 ],
             },
-            Message::SyncBegin { reign, at: seq },
-            Message::Chunk { reign, effects: b"xyz".to_vec(), done: true },
-            Message::Position { reign, last: seq, usable: false },
-            Message::Ack { reign, counter: 7, chunks: 2 },
+            Message::SyncBegin { reign, stream, at: seq },
+            Message::Chunk { reign, stream, effects: b"xyz".to_vec(), done: true },
+            Message::Position { reign, stream, last: seq, usable: false },
+            Message::Ack { reign, stream, counter: 7, chunks: 2 },
             Message::Fenced { reign },
-            Message::Behind { reign },
+            Message::Behind { reign, stream },
         ];
         for message in &messages {
             let mut bytes = Vec::new();

@@ -26,6 +26,10 @@ pub enum Stage {
 #[derive(Debug)]
 pub struct Follower {
     reign: Epoch,
+    /// The stream it listens to: the one attached last.
+    stream: u64,
+    /// It has complained about the stream and ignores the rest of it.
+    broken: bool,
     stage: Stage,
     log: Log,
     committed: u64,
@@ -35,7 +39,7 @@ impl Follower {
     /// Follows the primary of `reign`, starting from a copy that ends with `log`.
     pub fn new(reign: Epoch, log: Log, stage: Stage) -> Follower {
         let committed = log.base_counter();
-        Follower { reign, stage, log, committed }
+        Follower { reign, stream: 0, broken: false, stage, log, committed }
     }
 
     /// The reign this follower obeys.
@@ -60,27 +64,22 @@ impl Follower {
 
     /// Takes one message of the primary and returns the answer, if it wants one.
     pub fn step(&mut self, message: Message, copy: &mut dyn Applier) -> Option<Message> {
-        let theirs = match &message {
-            Message::Attach { reign, .. }
-            | Message::Records { reign, .. }
-            | Message::SyncBegin { reign, .. }
-            | Message::Chunk { reign, .. } => *reign,
-            // Answers to a primary; this partition has another role here now.
-            Message::Position { .. }
-            | Message::Ack { .. }
-            | Message::Fenced { .. }
-            | Message::Behind { .. } => {
-                return None;
-            }
-        };
+        // Answers to a primary find nobody: this partition has another role here now.
+        let (theirs, stream) = message.sent_by_primary()?;
         if theirs < self.reign {
             return Some(Message::Fenced { reign: self.reign });
         }
         if theirs > self.reign {
-            return Some(Message::Behind { reign: self.reign });
+            return Some(Message::Behind { reign: self.reign, stream });
+        }
+        if matches!(message, Message::Attach { .. }) && stream >= self.stream {
+            (self.stream, self.broken) = (stream, false);
+            return Some(self.position());
+        }
+        if stream != self.stream || self.broken {
+            return None;
         }
         match message {
-            Message::Attach { .. } => Some(self.position()),
             Message::Records { committed, records, .. } => self.records(committed, records, copy),
             Message::SyncBegin { at, .. } => {
                 copy.clear();
@@ -94,7 +93,14 @@ impl Follower {
     }
 
     fn position(&self) -> Message {
-        Message::Position { reign: self.reign, last: self.log.last(), usable: self.stage == Stage::Usable }
+        let usable = self.stage == Stage::Usable;
+        Message::Position { reign: self.reign, stream: self.stream, last: self.log.last(), usable }
+    }
+
+    /// The stream does not fit the copy: says so once and waits to be attached anew.
+    fn complain(&mut self) -> Option<Message> {
+        self.broken = true;
+        Some(self.position())
     }
 
     fn records(&mut self, committed: u64, records: Vec<Record>, copy: &mut dyn Applier) -> Option<Message> {
@@ -103,28 +109,32 @@ impl Follower {
             if record.seq.counter < expected {
                 continue;
             }
-            if record.seq.counter > expected || !copy.apply(&record.effects) {
-                // A hole or corruption: the copy is not what the stream assumes. Ask to be attached anew.
+            if record.seq.counter > expected {
+                // A hole. What is held is as whole as before, and may be all that is left if the primary dies now.
+                return self.complain();
+            }
+            if !copy.apply(&record.effects) {
                 self.stage = Stage::Syncing;
-                return Some(self.position());
+                return self.complain();
             }
             self.log.push(record);
         }
         self.committed = self.committed.max(committed);
         self.log.trim(self.committed);
-        Some(Message::Ack { reign: self.reign, counter: self.log.last().counter, chunks: 0 })
+        Some(self.ack(0))
     }
 
     fn chunk(&mut self, effects: &[u8], done: bool, copy: &mut dyn Applier) -> Option<Message> {
-        if self.stage != Stage::Syncing {
-            return Some(self.position());
-        }
-        if !copy.apply(effects) {
-            return Some(self.position());
+        if self.stage != Stage::Syncing || !copy.apply(effects) {
+            return self.complain();
         }
         if done {
             self.stage = Stage::Usable;
         }
-        Some(Message::Ack { reign: self.reign, counter: self.log.last().counter, chunks: 1 })
+        Some(self.ack(1))
+    }
+
+    fn ack(&self, chunks: u32) -> Message {
+        Message::Ack { reign: self.reign, stream: self.stream, counter: self.log.last().counter, chunks }
     }
 }

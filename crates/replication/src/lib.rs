@@ -9,7 +9,7 @@
 //!
 //! ```text
 //! primary                                   follower
-//!   | Attach{last} ------------------------->  |   where are you?
+//!   |-- Attach{last} -------------------------> |   where are you?
 //!   | <----------------- Position{last, usable} |
 //!   |                                           |
 //!   |-- usable, and a prefix of my log --> stream Records from there
@@ -17,13 +17,21 @@
 //!   | <------------------------------- Ack{counter}
 //! ```
 //!
+//! Each Attach opens a new numbered stream, and both ends ignore messages of any other, so that what a broken link
+//! still delivers late does no harm. A follower that finds a hole or corruption complains once, with an unasked
+//! Position, and ignores the rest of the stream.
+//!
 //! Chunks and live records travel on one ordered stream, each captured under the partition's lock after every
 //! earlier record was sent. A record that touches a key whose chunk has not come yet may leave a partial value
 //! behind; the chunk, captured later, replaces it whole. A removal of such a key is simply true when its chunk
 //! is captured. So no tombstones are needed, and a sync never stops the writers.
 //!
 //! A record is *committed* once every required peer has acknowledged it. Required are the peers of the committed
-//! in-sync set, and a learner from the moment its promotion is proposed (the map may count on it from then on).
+//! in-sync set, and a learner from the moment its promotion is prepared. The promotion is proposed once everything
+//! written by that moment is committed: whenever it takes effect, the learner has all that was ever acknowledged.
+//!
+//! A new primary does not know how far its predecessor had committed. It keeps the records that may be unconfirmed,
+//! counts them as such, and its peers, whose copies are a prefix of its own or a little ahead, confirm or diverge.
 //!
 //! # Left out
 //!

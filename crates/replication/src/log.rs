@@ -34,12 +34,13 @@ impl Log {
         self.bytes
     }
 
-    /// Appends the next record; drops the oldest ones above [`LOG_BYTES_MAX`].
+    /// Appends the next record; drops the oldest ones above [`LOG_BYTES_MAX`], but never the new one: however large it
+    /// is, peers that keep up get it.
     pub fn push(&mut self, record: Record) {
         debug_assert_eq!(record.seq.counter, self.last().counter + 1);
         self.bytes += record.effects.len();
         self.records.push_back(record);
-        while self.bytes > LOG_BYTES_MAX {
+        while self.bytes > LOG_BYTES_MAX && self.records.len() > 1 {
             self.pop();
         }
     }

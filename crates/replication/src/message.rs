@@ -4,12 +4,18 @@ use effect::Record;
 use stdx::{Epoch, Seq};
 
 /// One message about one partition; the link's frame says which partition.
+///
+/// An Attach opens a stream with a number that its primary never used before in its reign. Everything after it, both
+/// ways, carries that number, and whatever carries another is ignored: a link that is replaced may still deliver what
+/// was sent on it, at either end, after its successor has delivered newer messages.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Message {
     /// Primary: where are you? My log ends at `last`.
     Attach {
         /// Reign of the sender.
         reign: Epoch,
+        /// Stream it belongs to.
+        stream: u64,
         /// End of the primary's log.
         last: Seq,
     },
@@ -17,6 +23,8 @@ pub enum Message {
     Records {
         /// Reign of the sender.
         reign: Epoch,
+        /// Stream it belongs to.
+        stream: u64,
         /// Counter up to which every required peer has acknowledged.
         committed: u64,
         /// The records, oldest first.
@@ -26,6 +34,8 @@ pub enum Message {
     SyncBegin {
         /// Reign of the sender.
         reign: Epoch,
+        /// Stream it belongs to.
+        stream: u64,
         /// Last record not sent live.
         at: Seq,
     },
@@ -33,6 +43,8 @@ pub enum Message {
     Chunk {
         /// Reign of the sender.
         reign: Epoch,
+        /// Stream it belongs to.
+        stream: u64,
         /// Encoded effects.
         effects: Vec<u8>,
         /// Whether this is the last piece.
@@ -42,6 +54,8 @@ pub enum Message {
     Position {
         /// Reign of the sender.
         reign: Epoch,
+        /// Stream it belongs to.
+        stream: u64,
         /// End of what the follower has applied.
         last: Seq,
         /// False while a sync is unfinished.
@@ -51,6 +65,8 @@ pub enum Message {
     Ack {
         /// Reign of the sender.
         reign: Epoch,
+        /// Stream it belongs to.
+        stream: u64,
         /// Counter of the last record applied.
         counter: u64,
         /// Chunks this answers.
@@ -65,5 +81,23 @@ pub enum Message {
     Behind {
         /// Reign of the sender.
         reign: Epoch,
+        /// Stream it belongs to.
+        stream: u64,
     },
+}
+
+impl Message {
+    /// Reign and stream of a message that a primary sends; `None` for an answer.
+    pub fn sent_by_primary(&self) -> Option<(Epoch, u64)> {
+        match self {
+            Message::Attach { reign, stream, .. }
+            | Message::Records { reign, stream, .. }
+            | Message::SyncBegin { reign, stream, .. }
+            | Message::Chunk { reign, stream, .. } => Some((*reign, *stream)),
+            Message::Position { .. }
+            | Message::Ack { .. }
+            | Message::Fenced { .. }
+            | Message::Behind { .. } => None,
+        }
+    }
 }

@@ -54,6 +54,10 @@ pub struct Peer {
     pub acked: u64,
     /// When it last made progress, or last had nothing to do.
     pub progress_at: Mono,
+    /// The stream attached last.
+    stream: u64,
+    /// The next Attach waits for the retry timer.
+    awaits_retry: bool,
 }
 
 /// One partition's primary.
@@ -63,16 +67,22 @@ pub struct Primary {
     log: Log,
     committed: u64,
     peers: Vec<Peer>,
+    /// Streams attached so far, to whatever peer.
+    streams: u64,
     fenced: bool,
 }
 
 impl Primary {
-    /// Takes over in `reign` with a whole copy that ends with `log`.
+    /// Takes over in `reign` with a whole copy that ends with `log`. Records that the log still keeps are not known to
+    /// be committed: [`Primary::set_peers`] says who else must have them, and has to be called next.
     pub fn new(reign: Epoch, log: Log) -> Primary {
         let committed = log.base_counter();
-        let mut primary = Primary { reign, log, committed, peers: Vec::new(), fenced: false };
-        primary.advance();
-        primary
+        Primary { reign, log, committed, peers: Vec::new(), streams: 0, fenced: false }
+    }
+
+    /// Records written or taken over that are not known to be committed, oldest first.
+    pub fn unconfirmed(&self) -> impl Iterator<Item = &Record> {
+        self.log.after(self.committed.max(self.log.base_counter())).into_iter().flatten()
     }
 
     /// The reign of this primary.
@@ -119,7 +129,7 @@ impl Primary {
             match self.peers.iter_mut().find(|peer| peer.node == node) {
                 Some(peer) => {
                     if peer.stage == Stage::Diverged && !is_in_sync {
-                        peer.stage = Stage::Detached;
+                        (peer.stage, peer.awaits_retry) = (Stage::Detached, false);
                     }
                     peer.in_sync = is_in_sync;
                     peer.required = is_in_sync;
@@ -133,22 +143,25 @@ impl Primary {
                     sent: 0,
                     acked: 0,
                     progress_at: now,
+                    stream: 0,
+                    awaits_retry: false,
                 }),
             }
         }
         self.advance();
     }
 
-    /// Requires a learner's acknowledgements from now on, since its promotion is about to be proposed.
-    /// Returns false if it is not a learner that has caught up.
-    pub fn require(&mut self, node: NodeId) -> bool {
+    /// Requires a learner's acknowledgements from now on, since its promotion is about to be proposed. Returns the
+    /// counter that has to be committed first: from then on the learner has whatever has been acknowledged to a
+    /// client, and may be chosen to succeed. `None` if it is not a learner that has caught up.
+    pub fn require(&mut self, node: NodeId) -> Option<u64> {
         let last = self.log.last().counter;
-        let Some(peer) = self.peers.iter_mut().find(|peer| peer.node == node) else { return false };
+        let peer = self.peers.iter_mut().find(|peer| peer.node == node)?;
         let caught_up = peer.stage == Stage::Streaming && peer.acked + PROMOTION_LAG_MAX >= last;
-        if caught_up {
+        caught_up.then(|| {
             peer.required = true;
-        }
-        caught_up
+            last
+        })
     }
 
     /// Learners that have caught up and are not required yet.
@@ -189,9 +202,7 @@ impl Primary {
     /// The link to `node` was lost or came up anew: whatever was in flight is gone.
     pub fn detach(&mut self, node: NodeId) {
         if let Some(peer) = self.peers.iter_mut().find(|peer| peer.node == node) {
-            if peer.stage != Stage::Diverged {
-                peer.stage = Stage::Detached;
-            }
+            peer.retry_later();
         }
     }
 
@@ -199,25 +210,29 @@ impl Primary {
     pub fn step(&mut self, from: NodeId, message: Message, now: Mono) {
         let reign = self.reign;
         let Some(index) = self.peers.iter().position(|peer| peer.node == from) else { return };
+        let current = self.peers[index].stream;
         match message {
-            Message::Position { reign: theirs, last, usable } if theirs == reign => {
+            Message::Position { reign: theirs, stream, last, usable }
+                if theirs == reign && stream == current =>
+            {
                 self.position(index, last, usable, now);
             }
-            Message::Ack { reign: theirs, counter, chunks } if theirs == reign => {
+            Message::Ack { reign: theirs, stream, counter, chunks }
+                if theirs == reign && stream == current =>
+            {
                 self.ack(index, counter, chunks, now);
             }
             Message::Fenced { reign: theirs } if theirs > reign => self.fenced = true,
             // The peer's map lags behind: ask again at the next retry.
-            Message::Behind { reign: theirs } if theirs <= reign => {
-                if self.peers[index].stage != Stage::Diverged {
-                    self.peers[index].stage = Stage::Detached;
-                }
+            Message::Behind { reign: theirs, stream } if theirs <= reign && stream == current => {
+                self.peers[index].retry_later();
             }
             _ => {}
         }
     }
 
-    /// Sends what can be sent. `attach` allows Attach messages (they are retried on a timer, not on every turn).
+    /// Sends what can be sent. `attach` allows to attach peers again that could not be attached or were lost; new ones
+    /// are attached at once. An Attach is sent once: its answer comes, or the link is lost and [`Primary::detach`] called.
     pub fn pump(
         &mut self,
         source: &mut dyn ChunkSource,
@@ -227,9 +242,10 @@ impl Primary {
         let (reign, committed, last) = (self.reign, self.committed, self.log.last());
         for peer in &mut self.peers {
             match peer.stage {
-                Stage::Detached | Stage::Attaching if attach => {
-                    peer.stage = Stage::Attaching;
-                    send(peer.node, Message::Attach { reign, last });
+                Stage::Detached if attach || !peer.awaits_retry => {
+                    self.streams += 1;
+                    (peer.stage, peer.stream) = (Stage::Attaching, self.streams);
+                    send(peer.node, Message::Attach { reign, stream: peer.stream, last });
                 }
                 Stage::Detached | Stage::Attaching | Stage::Diverged => {}
                 Stage::Streaming => send_records(&self.log, peer, reign, committed, send),
@@ -240,7 +256,7 @@ impl Primary {
                 Stage::Syncing { begun: false, .. } => {
                     peer.stage = Stage::Syncing { begun: true, cursor: None, in_flight: 0, sent_all: false };
                     peer.sent = last.counter;
-                    send(peer.node, Message::SyncBegin { reign, at: last });
+                    send(peer.node, Message::SyncBegin { reign, stream: peer.stream, at: last });
                     send_chunks(peer, reign, source, send);
                 }
             }
@@ -252,10 +268,8 @@ impl Primary {
         let continuable = usable && self.log.continues(last);
         let peer = &mut self.peers[index];
         if peer.stage != Stage::Attaching {
-            // Unasked: the follower found a hole in the stream. Asked twice: the first answer counted.
-            if !usable && peer.stage == Stage::Streaming {
-                peer.stage = if peer.required { Stage::Diverged } else { Stage::Detached };
-            }
+            // Unasked: the follower cannot make sense of the stream. Where it really stands decides what comes next.
+            peer.retry_later();
             return;
         }
         peer.progress_at = now;
@@ -309,6 +323,15 @@ impl Primary {
     }
 }
 
+impl Peer {
+    /// Whatever is in flight is gone or of no use; to be attached again at the next retry.
+    fn retry_later(&mut self) {
+        if self.stage != Stage::Diverged {
+            (self.stage, self.awaits_retry) = (Stage::Detached, true);
+        }
+    }
+}
+
 /// How far a learner may lag behind when its promotion is proposed: its acknowledgements are required from then on.
 const PROMOTION_LAG_MAX: u64 = 64;
 
@@ -323,6 +346,7 @@ fn send_records(
         let Some(after) = log.after(peer.sent) else {
             // Further behind than the log is kept.
             peer.stage = if peer.required { Stage::Diverged } else { Stage::Detached };
+            peer.awaits_retry = true;
             return;
         };
         let mut bytes = 0;
@@ -336,7 +360,7 @@ fn send_records(
             .collect();
         let Some(newest) = records.last().map(|record| record.seq.counter) else { return };
         peer.sent = newest;
-        send(peer.node, Message::Records { reign, committed, records });
+        send(peer.node, Message::Records { reign, stream: peer.stream, committed, records });
     }
 }
 
@@ -352,6 +376,6 @@ fn send_chunks(
         *in_flight += 1;
         *sent_all = next.is_none();
         *cursor = next;
-        send(peer.node, Message::Chunk { reign, effects, done: next.is_none() });
+        send(peer.node, Message::Chunk { reign, stream: peer.stream, effects, done: next.is_none() });
     }
 }

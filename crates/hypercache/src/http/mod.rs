@@ -30,16 +30,18 @@ mod figures;
 mod json;
 mod key;
 mod metrics;
+mod node_backend;
 mod page;
 mod respond;
 mod service;
 mod stream;
 mod value;
 
-pub use admin::{Admin, Pending};
+pub use admin::{Admin, EventFeed, Pending};
 pub use auth::{Gate, OpenGate};
 pub use backend::{Backend, Place, Respond};
 pub use figures::{CommandFigures, Figures, GossipFigures, Lag, RaftFigures};
+pub use node_backend::{NodeBackend, PlatformGate};
 pub use value::{JSON_MARK, TTL_SECONDS_MAX};
 
 use respond::Body;

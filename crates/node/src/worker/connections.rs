@@ -53,7 +53,10 @@ impl Worker {
 
     /// Whether the connection is to be closed once its output is sent.
     pub fn is_closing(&self, key: Key) -> bool {
-        self.connections.get(key).is_none_or(|connection| connection.as_ref().is_none_or(|c| c.closing))
+        let Some(Some(connection)) = self.connections.get(key) else { return true };
+        // Replies that are still open (a forwarded command, a commit) come before the end of QUIT; a killed client
+        // gets none.
+        connection.killed || (connection.closing && connection.is_direct())
     }
 
     /// Whether every complete command of the client has been answered: after its end of file, it may be closed then.
@@ -101,7 +104,7 @@ impl Worker {
     pub(super) fn kill(&mut self, key: Key) {
         if let Some(Some(connection)) = self.connections.get_mut(key) {
             connection.closing = true;
-            connection.session.close_after_reply = true;
+            connection.killed = true;
         }
         self.queue_flush(key);
     }

@@ -1,0 +1,100 @@
+//! A real node behind the HTTP port.
+
+use super::auth::Gate;
+use super::backend::{Backend, Place, Respond};
+use super::figures::{CommandFigures, Figures, Lag};
+use commands::host::Authentication;
+use node::stats::{Counter, bound_of};
+use node::{Call, Platform, Shared, Words};
+use protocol::Version;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// The database of the cache API.
+const DB: u8 = 0;
+
+/// A node's shared state as a [`Backend`].
+pub struct NodeBackend {
+    shared: Arc<Shared>,
+    next_worker: AtomicUsize,
+}
+
+impl NodeBackend {
+    /// Commands go to the workers in turn.
+    pub fn new(shared: Arc<Shared>) -> NodeBackend {
+        NodeBackend { shared, next_worker: AtomicUsize::new(0) }
+    }
+
+    fn commands(&self) -> Vec<CommandFigures> {
+        let stats = self.shared.stats();
+        let index_of = |name: &str| commands::table::all().iter().position(|row| row.name == name);
+        let ran = stats.commands().into_iter();
+        ran.map(|command| {
+            let (buckets, calls, nanos) = index_of(command.name).map_or_else(Default::default, |at| stats.buckets(at));
+            let counted = buckets.iter().enumerate().filter(|(_, count)| **count > 0);
+            CommandFigures {
+                name: command.name.to_ascii_lowercase(),
+                calls,
+                nanos,
+                failed: command.failed_calls,
+                rejected: command.rejected_calls,
+                buckets: counted.map(|(bucket, count)| (bound_of(bucket), *count)).collect(),
+            }
+        })
+        .collect()
+    }
+
+    fn lags(&self) -> Vec<Lag> {
+        let map = self.shared.map();
+        let lags = self.shared.replication_lag().into_iter();
+        lags.map(|(node, (records, not_streaming))| {
+            let name = map.members.get(&node).map(|member| member.name.clone());
+            Lag { peer: name.unwrap_or_else(|| format!("{:x}", node.0)), records, not_streaming: not_streaming as u64 }
+        })
+        .collect()
+    }
+}
+
+impl Backend for NodeBackend {
+    #[inline]
+    fn read_now(&self, key: &[u8]) -> Option<Option<Vec<u8>>> {
+        self.shared.read_now(DB, key)
+    }
+
+    fn place_of(&self, key: &[u8]) -> Place {
+        let place = self.shared.place_of(key);
+        Place { primary_name: place.primary_name, local: place.local }
+    }
+
+    fn call(&self, words: &[&[u8]], respond: Respond) {
+        let worker = self.next_worker.fetch_add(1, Ordering::Relaxed);
+        self.shared.call(worker, Call { db: DB, version: Version::Resp2, words: Words::copy_of(words), respond });
+    }
+
+    fn figures(&self) -> Figures {
+        let stats = self.shared.stats();
+        let items = |db| self.shared.keys_as_primary(db).0;
+        Figures {
+            info: self.shared.info(),
+            items: (0..stdx::limits::DATABASES).map(items).sum(),
+            held_back: stats.total(Counter::HeldBack),
+            in_doubt: stats.total(Counter::InDoubt),
+            full_syncs: stats.total(Counter::FullSyncs),
+            commands: self.commands(),
+            lags: self.lags(),
+        }
+    }
+}
+
+/// The platform's password as a [`Gate`].
+pub struct PlatformGate(pub Arc<dyn Platform>);
+
+impl Gate for PlatformGate {
+    fn is_closed(&self) -> bool {
+        self.0.requires_password()
+    }
+
+    fn admits(&self, user: &[u8], password: &[u8]) -> bool {
+        matches!(self.0.authenticate(user, password), Authentication::Granted(_))
+    }
+}
