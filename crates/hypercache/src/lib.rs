@@ -3,8 +3,10 @@
 pub mod admin_client;
 pub mod cli;
 pub mod config;
+pub mod control;
 pub mod dashboard;
 pub mod demo;
+pub mod http;
 pub mod io;
 pub mod platform;
 pub mod server;

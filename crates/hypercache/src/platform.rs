@@ -1,7 +1,7 @@
 //! The process around the node: directives, secrets and facts about memory and processor time.
 
 use crate::config::Directives;
-use cluster::map::ClusterMap;
+use crate::control::Control;
 use commands::host::{Authentication, ConfigError, NodeHealth, ShutdownMode};
 use commands::info::InfoData;
 use commands::session::DEFAULT_USER;
@@ -20,6 +20,18 @@ pub trait ClusterFacts: Send + Sync {
     fn complete_info(&self, info: &mut InfoData);
     /// What gossip thinks of a member.
     fn health(&self, node: NodeId) -> NodeHealth;
+}
+
+impl ClusterFacts for Control {
+    fn complete_info(&self, info: &mut InfoData) {
+        let raft = self.raft_status();
+        info.hypercache.raft_term = raft.term;
+        info.hypercache.raft_leader = self.status().leader.unwrap_or_default();
+    }
+
+    fn health(&self, node: NodeId) -> NodeHealth {
+        Control::health(self, node)
+    }
 }
 
 /// Addresses in force after binding.
@@ -227,9 +239,4 @@ pub fn processor_time() -> (Duration, Duration) {
     };
     let time = |ticks: u64| Duration::from_millis(ticks * 1_000 / ticks_per_second);
     (time(ticks(11)), time(ticks(12)))
-}
-
-/// Members by their state, for log lines.
-pub fn members_text(map: &ClusterMap) -> String {
-    map.members.values().map(|m| format!("{} ({:?})", m.name, m.state)).collect::<Vec<_>>().join(", ")
 }

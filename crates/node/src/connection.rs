@@ -242,7 +242,9 @@ impl Connection {
     /// The reply of a gated slot can no longer be given.
     pub(crate) fn fail(&mut self, number: u64, error: &[u8]) {
         if let Some(slot @ Slot::Gated { .. }) = self.slot(number) {
-            *slot = Slot::Ready(error.to_vec());
+            // Only a discarded reply is empty, and stays so (`CLIENT REPLY OFF`).
+            let discarded = matches!(slot, Slot::Gated { reply, .. } if reply.is_empty());
+            *slot = Slot::Ready(if discarded { Vec::new() } else { error.to_vec() });
         }
         self.advance();
     }

@@ -33,8 +33,8 @@ const LOOK_PERIOD: Duration = Duration::from_millis(20);
 struct Pending {
     expected: Epoch,
     op: PartitionOp,
-    /// What has to be committed before it is proposed; for a hand-over, whatever has been written by then.
-    barrier: Option<u64>,
+    /// What a learner has to have confirmed before its promotion is proposed.
+    barrier: u64,
     proposed: bool,
     since: Mono,
 }
@@ -135,10 +135,10 @@ impl Coordinator {
             }
             let Some(primary) = state.primary() else { continue };
             let learner = primary.promotable().find(|node| map.is_up(*node));
-            let promotion = learner.and_then(|node| Some((PartitionOp::Promote(node), primary.require(node))))
-                .filter(|(_, barrier)| barrier.is_some());
-            let change = promotion
-                .or_else(|| lagging(primary, now).map(|node| (PartitionOp::DropInSync(node), Some(0))));
+            let promotion =
+                learner.and_then(|node| Some((PartitionOp::Promote(node), primary.require(node)?)));
+            let change =
+                promotion.or_else(|| lagging(primary, now).map(|node| (PartitionOp::DropInSync(node), 0)));
             if let Some((op, barrier)) = change {
                 let expected = assignment.epoch;
                 self.pending.insert(cell.id, Pending { expected, op, barrier, proposed: false, since: now });
@@ -169,7 +169,7 @@ impl Coordinator {
             if is_ready {
                 state.handing_over = true;
                 let op = PartitionOp::HandOver { to };
-                let pending = Pending { expected, op, barrier: None, proposed: false, since: now };
+                let pending = Pending { expected, op, barrier: 0, proposed: false, since: now };
                 self.pending.insert(partition, pending);
                 taken += 1;
             }
@@ -180,29 +180,31 @@ impl Coordinator {
     }
 
     /// A hand-over is proposed once everything written is confirmed by all required replicas; a promotion, once
-    /// everything is that was written before the learner was one of them.
+    /// everything is that was written before the learner was one of them, by the learner too.
     fn is_prepared(&self, partition: PartitionId, pending: &Pending) -> bool {
         let cells = self.shared.cells();
         let Some(cell) = cells.get(usize::from(partition.0)) else { return false };
         let mut state = cell.state.lock();
-        state.primary().is_some_and(|primary| {
-            primary.committed() >= pending.barrier.unwrap_or(primary.last().counter)
+        state.primary().is_some_and(|primary| match pending.op {
+            PartitionOp::HandOver { .. } => primary.committed() == primary.last().counter,
+            PartitionOp::Promote(node) => primary.has_confirmed(node, pending.barrier),
+            _ => true,
         })
     }
 
     fn undo(&mut self, partition: PartitionId, pending: &Pending, now: Mono) {
         let cells = self.shared.cells();
         let Some(cell) = cells.get(usize::from(partition.0)) else { return };
+        let mut released = Vec::new();
         let mut state = cell.state.lock();
         match pending.op {
             PartitionOp::HandOver { .. } => {
                 state.handing_over = false;
                 self.hand_over_from = now + GIVEN_UP_PERIOD;
             }
-            PartitionOp::Promote(node) => state.stop_requiring(node),
+            PartitionOp::Promote(node) => state.unrequire(node, &mut released),
             _ => {}
         }
-        let released = state.take_released();
         drop(state);
         self.shared.release(released);
         self.shared.changed();

@@ -101,7 +101,14 @@ impl<'a> Executor<'a> {
             let mut context = WriteCtx::new(self.db, self.wall, partitions, &mut one);
             local(&mut context, args, gather);
         }
-        Ok(self.conclude(guards, std::iter::empty()))
+        Ok(self.conclude_all(guards))
+    }
+
+    /// Whether each of several partitions could run a command now, for one that locks them one after the other and
+    /// cannot be taken back once begun.
+    pub(crate) fn check(&self, routes: &[Route]) -> Result<(), Refusal> {
+        self.check_lease()?;
+        routes.iter().try_for_each(|route| self.lock(&[*route]).map(drop))
     }
 
     /// Runs `read` on one partition (SCAN).
@@ -117,7 +124,7 @@ impl<'a> Executor<'a> {
             let mut one = [access(*id, state)];
             read(&mut ReadCtx::new(self.db, self.wall, partitions, &mut one));
         }
-        Ok(self.conclude(guards, std::iter::empty()))
+        Ok(self.conclude_all(guards))
     }
 
     /// Runs several commands as one: a transaction. `body` runs each of them by [`Executor::run`].
@@ -128,26 +135,12 @@ impl<'a> Executor<'a> {
     ) -> Result<Executed, Refusal> {
         let mut guards = self.lock(routes)?;
         self.check_lease()?;
-        let keys = body(self, &mut guards);
         let db = self.db;
-        let mut executed = Executed::default();
-        let mut garbage: SmallVec<[Garbage; 4]> = SmallVec::new();
-        for (id, state) in &mut guards {
-            let seen = keys
-                .iter()
-                .filter(|(_, key)| {
-                    PartitionId::of_key(key, u16::try_from(self.cells.len()).unwrap_or(0)) == *id
-                })
-                .map(|(key_db, key)| state.dirty_counter(*key_db, key))
-                .max()
-                .unwrap_or(0);
-            self.close(*id, state, seen, &mut executed);
-            garbage.push(state.store.take_garbage());
-        }
+        let keys = body(self, &mut guards);
         self.db = db;
-        drop(guards);
-        self.finish(&mut executed);
-        Ok(executed)
+        Ok(self.close(guards, |state| {
+            keys.iter().map(|(db, key)| state.dirty_counter(*db, key)).max().unwrap_or(0)
+        }))
     }
 
     /// Runs one `Read` or `Write` over locked partitions.
@@ -204,39 +197,50 @@ impl<'a> Executor<'a> {
 
     fn conclude<'k>(
         &mut self,
-        mut guards: Guards<'_>,
+        guards: Guards<'_>,
         keys: impl Iterator<Item = &'k [u8]> + Clone,
     ) -> Executed {
+        let db = self.db;
+        self.close(guards, |state| {
+            keys.clone().map(|key| state.dirty_counter(db, key)).max().unwrap_or(0)
+        })
+    }
+
+    /// As `conclude`, for a command that has seen every key.
+    fn conclude_all(&mut self, guards: Guards<'_>) -> Executed {
+        let db = self.db;
+        self.close(guards, |state| state.dirty_counter_of_all(db))
+    }
+
+    /// Logs what was written, registers the reply with every partition whose commits it has to wait for (`seen` names
+    /// the counter of what it read), unlocks, and looks at the lease.
+    fn close(&mut self, mut guards: Guards<'_>, seen: impl Fn(&State) -> u64) -> Executed {
         let mut executed = Executed::default();
+        let mut counters: SmallVec<[u64; 2]> = SmallVec::new();
         let mut garbage: SmallVec<[Garbage; 2]> = SmallVec::new();
         for (id, state) in &mut guards {
-            let seen = keys.clone().map(|key| state.dirty_counter(self.db, key)).max().unwrap_or(0);
-            self.close(*id, state, seen, &mut executed);
+            let seen = seen(state);
+            let wrote = state.conclude(self.now);
+            if wrote.is_some() {
+                executed.wrote = true;
+                if state.has_peers() && !std::mem::replace(&mut state.pump_queued, true) {
+                    self.pump.push(*id);
+                }
+            }
+            counters.push(wrote.unwrap_or(0).max(seen));
             garbage.push(state.store.take_garbage());
         }
-        drop(guards);
-        self.finish(&mut executed);
-        executed
-    }
-
-    fn close(&mut self, id: PartitionId, state: &mut State, seen: u64, executed: &mut Executed) {
-        let wrote = state.conclude(self.now);
-        if wrote.is_some() {
-            executed.wrote = true;
-            if state.has_peers() && !std::mem::replace(&mut state.pump_queued, true) {
-                self.pump.push(id);
+        if self.shared.config.wait_for_in_sync {
+            for ((_, state), counter) in guards.iter_mut().zip(counters) {
+                let waits = counter > 0 && state.wait_for(counter, self.target, executed.wrote);
+                executed.gates += u32::from(waits);
             }
         }
-        let counter = wrote.unwrap_or(0).max(seen);
-        if self.shared.config.wait_for_in_sync && counter > 0 && state.wait_for(counter, self.target) {
-            executed.gates += 1;
-        }
-    }
-
-    fn finish(&mut self, executed: &mut Executed) {
+        drop(guards);
         let after = self.shared.clock.mono();
         executed.lease_lost = !self.shared.may_serve(after);
         self.now = after;
+        executed
     }
 }
 

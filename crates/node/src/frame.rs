@@ -238,7 +238,12 @@ fn decode_request<'a>(reader: &mut Reader<'a>) -> Result<Frame<'a>, Malformed> {
     let count = reader.u32()? as usize;
     let mut routes = Vec::with_capacity(count.min(reader.bytes.len() / 10));
     for _ in 0..count {
-        routes.push(Route { partition: PartitionId(reader.u16()?), reign: Epoch(reader.u64()?) });
+        let route = Route { partition: PartitionId(reader.u16()?), reign: Epoch(reader.u64()?) };
+        // Partitions are locked in this order, each once.
+        if routes.last().is_some_and(|last: &Route| last.partition >= route.partition) {
+            return Err(Malformed);
+        }
+        routes.push(route);
     }
     let count = reader.u32()?;
     let words = Words { count, bytes: reader.bytes.to_vec() };

@@ -44,7 +44,7 @@ pub(crate) struct State {
     /// Epoch in which the data held began.
     born: Epoch,
     /// Replies that wait until the counter is committed, oldest first.
-    waiters: VecDeque<(u64, Target)>,
+    waiters: VecDeque<Waiter>,
     /// Keys written but not committed: counter, database, hash.
     uncommitted: VecDeque<(u64, u8, u64)>,
     /// Watched keys and the counter of their last change since they were first watched.
@@ -55,11 +55,19 @@ pub(crate) struct State {
     pub(crate) pump_queued: bool,
 }
 
+/// A reply that waits for a commit.
+struct Waiter {
+    counter: u64,
+    target: Target,
+    /// Whether its command changed anything, here or in another partition.
+    wrote: bool,
+}
+
 /// What a change of role leaves behind, to be dealt with outside the lock.
 #[derive(Default)]
 pub(crate) struct Aftermath {
-    /// Replies whose writes may or may not survive.
-    pub(crate) in_doubt: Vec<Target>,
+    /// Replies that will never be confirmed, and whether their commands wrote.
+    pub(crate) unconfirmed: Vec<(Target, bool)>,
     /// Replies whose writes are committed after all.
     pub(crate) released: Vec<Target>,
     /// Data to drop.
@@ -129,7 +137,7 @@ impl State {
         }
         if let Role::Primary(primary) = &mut self.role {
             let others: Vec<NodeId> = assignment.in_sync.iter().copied().filter(|node| *node != me).collect();
-            primary.set_peers(&others, &assignment.learners, now);
+            primary.set_peers(assignment.epoch, &others, &assignment.learners, now);
             aftermath.pump = primary.has_peers();
             self.settle(&mut aftermath.released);
         }
@@ -158,17 +166,26 @@ impl State {
             Role::Primary(primary) => (primary.into_log(), FollowerStage::Usable),
             Role::Follower { follower, .. } => follower.into_parts(),
         };
-        aftermath.in_doubt.extend(self.waiters.drain(..).map(|(_, target)| target));
+        aftermath.unconfirmed.extend(self.waiters.drain(..).map(|waiter| (waiter.target, waiter.wrote)));
         self.uncommitted.clear();
         self.watches.clear();
-        if void || next == MapRole::None || (next == MapRole::Primary && stage == FollowerStage::Syncing) {
+        let partial = next == MapRole::Primary && stage == FollowerStage::Syncing;
+        if partial && !void {
+            // The map never gives a partition to a copy that it does not know to be whole.
+            tracing::error!(reign = %to.reign, "became primary with a partial copy, which is dropped");
+        }
+        if void || next == MapRole::None || partial {
             self.store.clear();
             aftermath.garbage = Some(self.store.take_garbage());
             (log, stage) = (Log::default(), FollowerStage::Usable);
         }
         self.role = match next {
             MapRole::None => Role::None,
-            MapRole::Primary => Role::Primary(Primary::new(to.reign, log)),
+            MapRole::Primary => {
+                let primary = Primary::new(to.reign, log);
+                note_uncommitted(&primary, &self.store, &mut self.uncommitted);
+                Role::Primary(primary)
+            }
             MapRole::InSync | MapRole::Learner => Role::Follower {
                 follower: Follower::new(to.reign, log, stage),
                 primary: to.primary.expect("a partition with followers has a primary"),
@@ -209,15 +226,20 @@ impl State {
         self.uncommitted.iter().rev().find(touches).map_or(0, |&(counter, ..)| counter)
     }
 
+    /// The counter that a reply which saw all keys of a database has to wait for; 0 if all of them are committed.
+    pub(crate) fn dirty_counter_of_all(&self, db: u8) -> u64 {
+        self.uncommitted.iter().rev().find(|&&(_, d, _)| d == db).map_or(0, |&(counter, ..)| counter)
+    }
+
     /// Registers `target` for `counter`; false if that is committed already.
-    pub(crate) fn wait_for(&mut self, counter: u64, target: Target) -> bool {
+    pub(crate) fn wait_for(&mut self, counter: u64, target: Target, wrote: bool) -> bool {
         let Role::Primary(primary) = &self.role else { return false };
         if counter <= primary.committed() {
             return false;
         }
         // Almost always the newest counter; a read of an older write may have to be sorted in.
-        let at = self.waiters.iter().rposition(|(other, _)| *other <= counter).map_or(0, |index| index + 1);
-        self.waiters.insert(at, (counter, target));
+        let at = self.waiters.iter().rposition(|other| other.counter <= counter).map_or(0, |index| index + 1);
+        self.waiters.insert(at, Waiter { counter, target, wrote });
         true
     }
 
@@ -235,12 +257,20 @@ impl State {
         }
     }
 
+    /// Stops requiring a learner whose promotion was given up; the replies that releases go to `released`.
+    pub(crate) fn unrequire(&mut self, node: NodeId, released: &mut Vec<Target>) {
+        if let Role::Primary(primary) = &mut self.role {
+            primary.unrequire(node);
+            self.settle(released);
+        }
+    }
+
     /// Releases what has been committed.
     pub(crate) fn settle(&mut self, released: &mut Vec<Target>) {
         let Role::Primary(primary) = &self.role else { return };
         let committed = primary.committed();
-        while self.waiters.front().is_some_and(|(counter, _)| *counter <= committed) {
-            released.extend(self.waiters.pop_front().map(|(_, target)| target));
+        while self.waiters.front().is_some_and(|waiter| waiter.counter <= committed) {
+            released.extend(self.waiters.pop_front().map(|waiter| waiter.target));
         }
         while self.uncommitted.front().is_some_and(|(counter, ..)| *counter <= committed) {
             self.uncommitted.pop_front();
@@ -249,12 +279,13 @@ impl State {
 
     /// Takes a message of another node about this partition and returns the answer, if any.
     pub(crate) fn follow(&mut self, message: Message, now: Wall) -> Option<Message> {
-        let (State { store, role, reign, .. }, theirs) = (self, sender_reign(&message)?);
+        let (theirs, stream) = message.sent_by_primary()?;
+        let State { store, role, reign, .. } = self;
         match role {
             Role::Follower { follower, .. } => follower.step(message, &mut Copy { store, now }),
             _ if theirs < *reign => Some(Message::Fenced { reign: *reign }),
             // Our map does not know that role yet.
-            _ => Some(Message::Behind { reign: *reign }),
+            _ => Some(Message::Behind { reign: *reign, stream }),
         }
     }
 
@@ -325,13 +356,14 @@ fn bump(watches: &mut HashMap<(u8, u64), u64>, touched: &[(u8, u64)], counter: u
     }
 }
 
-fn sender_reign(message: &Message) -> Option<Epoch> {
-    match message {
-        Message::Attach { reign, .. }
-        | Message::Records { reign, .. }
-        | Message::SyncBegin { reign, .. }
-        | Message::Chunk { reign, .. } => Some(*reign),
-        _ => None,
+/// Notes the keys of records that a new primary has taken over but cannot know to be committed: another in-sync
+/// replica may lack them and succeed next, so nobody may see them before it has confirmed them.
+fn note_uncommitted(primary: &Primary, store: &Partition, uncommitted: &mut VecDeque<(u64, u8, u64)>) {
+    for record in primary.unconfirmed() {
+        for effect in effect::decode(&record.effects).flatten() {
+            let hash = effect.key().map_or(commands::context::TOUCHED_ALL, |key| store.hash(key));
+            uncommitted.push_back((record.seq.counter, effect.db(), hash));
+        }
     }
 }
 

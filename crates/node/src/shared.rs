@@ -404,9 +404,16 @@ impl Shared {
         }
     }
 
+    /// Tells the workers that replies need not wait any longer.
+    pub(crate) fn release(&self, released: Vec<Target>) {
+        for target in released {
+            self.post(usize::from(target.worker), Mail::Deliver(vec![(target, Delivery::Released)]));
+        }
+    }
+
     fn settle(&self, aftermath: Aftermath, mail: &mut [Vec<(Target, Delivery)>]) {
-        for target in aftermath.in_doubt {
-            mail[usize::from(target.worker)].push((target, Delivery::InDoubt));
+        for (target, wrote) in aftermath.unconfirmed {
+            mail[usize::from(target.worker)].push((target, Delivery::Unconfirmed { wrote }));
         }
         for target in aftermath.released {
             mail[usize::from(target.worker)].push((target, Delivery::Released));

@@ -39,8 +39,11 @@ pub(crate) enum Delivery {
     Bytes(Vec<u8>),
     /// One of the commits it waited for has happened.
     Released,
-    /// The write it answers may or may not survive.
-    InDoubt,
+    /// One of them never will: what was written may or may not survive, what was read must not be told.
+    Unconfirmed {
+        /// Whether the command wrote.
+        wrote: bool,
+    },
 }
 
 /// Keyed slab with generations.

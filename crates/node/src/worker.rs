@@ -40,7 +40,7 @@ pub use links::{LinkPeer, WantedLink};
 /// Most bytes of effects of expired keys removed per partition and tick.
 const EXPIRED_PER_TICK_MAX: usize = 200;
 /// How often peers that have not answered an Attach are asked again.
-const ATTACH_PERIOD: Duration = Duration::from_millis(100);
+const ATTACH_PERIOD: Duration = Duration::from_millis(20);
 /// How often held commands are tried again when nothing tells us to.
 const RETRY_PERIOD: Duration = Duration::from_millis(5);
 /// How often timeouts are looked for.
@@ -275,6 +275,9 @@ impl Worker {
             self.shared.post(usize::from(target.worker), Mail::Deliver(vec![(target, delivery)]));
             return;
         }
+        if matches!(delivery, Delivery::Unconfirmed { wrote: true }) {
+            self.stat(Counter::InDoubt, 1);
+        }
         match target.owner {
             Owner::Connection(key) => self.deliver_to_connection(key, target.slot, delivery),
             Owner::Link(key) => self.deliver_to_link(key, target.slot, delivery),
@@ -308,7 +311,7 @@ impl Worker {
     fn deliver_to_caller(&mut self, key: Key, delivery: Delivery) {
         let reply = match delivery {
             Delivery::Bytes(bytes) => bytes,
-            Delivery::InDoubt => IN_DOUBT.to_vec(),
+            Delivery::Unconfirmed { wrote } => unconfirmed(wrote).to_vec(),
             Delivery::Released => {
                 let Some(caller) = self.callers.get_mut(key) else { return };
                 caller.gates = caller.gates.saturating_sub(1);
@@ -385,7 +388,12 @@ impl Worker {
 /// The reply to a write that was executed but not confirmed.
 pub(crate) const IN_DOUBT: &[u8] =
     b"-INDOUBT the write was executed but not confirmed by all in-sync replicas; it may or may not survive\r\n";
+/// The reply to a command whose result was not confirmed.
+pub(crate) fn unconfirmed(wrote: bool) -> &'static [u8] {
+    if wrote { IN_DOUBT } else { TRY_AGAIN }
+}
+
 /// The reply to a command that found no primary in time.
 pub(crate) const CLUSTER_DOWN: &[u8] = b"-CLUSTERDOWN The partition has no primary that can serve now\r\n";
-/// The reply to a read that was forwarded and not answered in time.
-pub(crate) const TRY_AGAIN: &[u8] = b"-TRYAGAIN The node that owns the key did not answer in time\r\n";
+/// The reply to a read that was not answered in time, or that saw what was never confirmed.
+pub(crate) const TRY_AGAIN: &[u8] = b"-TRYAGAIN The node that owns the key could not answer in time\r\n";

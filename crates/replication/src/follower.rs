@@ -76,7 +76,12 @@ impl Follower {
             (self.stream, self.broken) = (stream, false);
             return Some(self.position());
         }
-        if stream != self.stream || self.broken {
+        if stream > self.stream {
+            // Attached before this node, in the same reign, lost the role and got it again.
+            self.stream = stream;
+            return self.complain();
+        }
+        if stream < self.stream || self.broken {
             return None;
         }
         match message {

@@ -64,6 +64,8 @@ pub struct Peer {
 #[derive(Debug)]
 pub struct Primary {
     reign: Epoch,
+    /// Of the map that the peers are from.
+    epoch: Epoch,
     log: Log,
     committed: u64,
     peers: Vec<Peer>,
@@ -77,7 +79,7 @@ impl Primary {
     /// be committed: [`Primary::set_peers`] says who else must have them, and has to be called next.
     pub fn new(reign: Epoch, log: Log) -> Primary {
         let committed = log.base_counter();
-        Primary { reign, log, committed, peers: Vec::new(), streams: 0, fenced: false }
+        Primary { reign, epoch: reign, log, committed, peers: Vec::new(), streams: 0, fenced: false }
     }
 
     /// Records written or taken over that are not known to be committed, oldest first.
@@ -120,16 +122,21 @@ impl Primary {
         self.log
     }
 
-    /// Sets the peers to what the map says: `in_sync` and `learners`, both without this node.
-    pub fn set_peers(&mut self, in_sync: &[NodeId], learners: &[NodeId], now: Mono) {
+    /// Sets the peers to what the map of `epoch` says: `in_sync` and `learners`, both without this node.
+    ///
+    /// Maps may be skipped. A peer that only learns now may then have been removed and added again, and have dropped
+    /// its copy: what it acknowledged before counts for nothing. One in sync cannot, since promotions are ours.
+    pub fn set_peers(&mut self, epoch: Epoch, in_sync: &[NodeId], learners: &[NodeId], now: Mono) {
+        let skipped = epoch.0 > self.epoch.0 + 1;
+        self.epoch = epoch;
         self.peers.retain(|peer| in_sync.contains(&peer.node) || learners.contains(&peer.node));
         for (&node, is_in_sync) in
             in_sync.iter().map(|node| (node, true)).chain(learners.iter().map(|node| (node, false)))
         {
             match self.peers.iter_mut().find(|peer| peer.node == node) {
                 Some(peer) => {
-                    if peer.stage == Stage::Diverged && !is_in_sync {
-                        (peer.stage, peer.awaits_retry) = (Stage::Detached, false);
+                    if !is_in_sync && (skipped || peer.in_sync) {
+                        (peer.stage, peer.awaits_retry, peer.acked) = (Stage::Detached, false, 0);
                     }
                     peer.in_sync = is_in_sync;
                     peer.required = is_in_sync;
@@ -151,9 +158,9 @@ impl Primary {
         self.advance();
     }
 
-    /// Requires a learner's acknowledgements from now on, since its promotion is about to be proposed. Returns the
-    /// counter that has to be committed first: from then on the learner has whatever has been acknowledged to a
-    /// client, and may be chosen to succeed. `None` if it is not a learner that has caught up.
+    /// Requires a learner's acknowledgements from now on, since its promotion is about to be proposed. Returns what
+    /// [`Primary::has_confirmed`] has to be true of first: from then on the learner has whatever has been acknowledged
+    /// to a client, and may be chosen to succeed. `None` if it is not a learner that has caught up.
     pub fn require(&mut self, node: NodeId) -> Option<u64> {
         let last = self.log.last().counter;
         let peer = self.peers.iter_mut().find(|peer| peer.node == node)?;
@@ -162,6 +169,12 @@ impl Primary {
             peer.required = true;
             last
         })
+    }
+
+    /// Whether everything up to `counter` is committed, and `node` has it.
+    pub fn has_confirmed(&self, node: NodeId, counter: u64) -> bool {
+        self.committed >= counter
+            && self.peers.iter().any(|peer| peer.node == node && peer.acked >= counter)
     }
 
     /// Learners that have caught up and are not required yet.

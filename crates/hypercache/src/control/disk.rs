@@ -111,7 +111,8 @@ pub fn open(dir: &Path, name: &str, clock: &Clock) -> Result<Disk, DiskError> {
     let known = read_node(&path)?;
     let has_log = std::fs::metadata(dir.join(RAFT_LOG)).is_ok_and(|log| log.len() > 0);
     if known.is_none() && has_log {
-        let reason = format!("missing, but {RAFT_LOG} is there: this node's identity is lost. Use an empty directory");
+        let reason =
+            format!("missing, but {RAFT_LOG} is there: this node's identity is lost. Use an empty directory");
         return Err(DiskError::Damaged { path, reason });
     }
     let node_id = known.as_ref().map_or_else(new_id, |(node, _)| *node);
@@ -161,13 +162,8 @@ fn new_id() -> NodeId {
 fn lock(dir: &Path) -> Result<File, DiskError> {
     let path = dir.join(LOCK);
     let failed = |error| DiskError::Io { action: format!("opening {}", path.display()), error };
-    let mut file = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .open(&path)
-        .map_err(failed)?;
+    let mut file =
+        OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path).map_err(failed)?;
     match file.try_lock() {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => {

@@ -72,7 +72,9 @@ impl EventBus {
     pub(super) fn gossip(&self, event: &gossip::Event) {
         match event {
             gossip::Event::Up(who) => self.info(format!("gossip: {} at {} is there", who.name, who.gossip)),
-            gossip::Event::Down(who) => self.warn(format!("gossip: {} at {} does not answer", who.name, who.gossip)),
+            gossip::Event::Down(who) => {
+                self.warn(format!("gossip: {} at {} does not answer", who.name, who.gossip));
+            }
             gossip::Event::Left(who) => self.info(format!("gossip: {} has left", who.name)),
             gossip::Event::Renamed { old, new } if old.incarnation == new.incarnation => {
                 self.info(format!("gossip: {} was taken for failed and is back", new.name));

@@ -112,7 +112,8 @@ impl Runner {
         socket.set_nonblocking(true)?;
         let socket = UdpSocket::from_std(socket)?;
         let now = clock.mono();
-        let mut gossip = Gossip::new(config, now).map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
+        let mut gossip =
+            Gossip::new(config, now).map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
         let saved = snapshot.unwrap_or_default();
         if !saved.is_empty() {
             match Gossip::parse_snapshot(&saved) {
@@ -236,7 +237,8 @@ impl Runner {
     }
 
     fn publish(&self) {
-        let members = self.gossip.members().map(|(identity, state)| (identity.node, (identity.clone(), state)));
+        let members =
+            self.gossip.members().map(|(identity, state)| (identity.node, (identity.clone(), state)));
         let seen = Seen { members: members.collect(), stats: self.gossip.stats() };
         *self.view.0.write() = seen;
     }

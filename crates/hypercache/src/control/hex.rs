@@ -36,7 +36,8 @@ pub(super) fn number(number: u64) -> String {
 
 /// Up to sixteen digits.
 pub(super) fn parse_number(text: &str) -> Option<u64> {
-    let is_plain = !text.is_empty() && text.len() <= 16 && text.bytes().all(|digit| digit.is_ascii_hexdigit());
+    let is_plain =
+        !text.is_empty() && text.len() <= 16 && text.bytes().all(|digit| digit.is_ascii_hexdigit());
     if is_plain { u64::from_str_radix(text, 16).ok() } else { None }
 }
 
@@ -54,6 +55,9 @@ mod tests {
         assert_eq!(decode::<3>("00abFF"), Some([0, 0xab, 0xff]));
         assert_eq!((decode::<3>("00abf"), decode::<3>("00abfg"), decode::<1>("é")), (None, None, None));
         assert_eq!(parse_number(&number(u64::MAX - 1)), Some(u64::MAX - 1));
-        assert_eq!((parse_number(""), parse_number("+1"), parse_number("12345678901234567")), (None, None, None));
+        assert_eq!(
+            (parse_number(""), parse_number("+1"), parse_number("12345678901234567")),
+            (None, None, None)
+        );
     }
 }

@@ -36,7 +36,7 @@ use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 
 use super::hex;
-pub(super) use accept::Greeting;
+pub(super) use accept::{Greeted, Greeting};
 
 /// Where links are asked for.
 pub const LINK_PATH: &str = "/internal/link";

@@ -4,12 +4,11 @@
 
 use cluster::map::PartitionChange;
 use cluster::{Applied, ClusterMap};
-use node::stats::{BUCKETS, Counter};
+use node::stats::BUCKETS;
 use node::{Coordinator, LinkPeer, Shared};
 use parking_lot::Mutex;
 use std::net::TcpStream;
 use std::sync::Arc;
-use stdx::limits::DATABASES;
 use stdx::{Clock, Mono};
 
 /// The data plane of this node.
@@ -75,14 +74,12 @@ pub struct Sample {
 pub(super) struct NodePlane {
     shared: Arc<Shared>,
     coordinator: Mutex<Coordinator>,
-    /// Clients connected now.
-    connections: Box<dyn Fn() -> u64 + Send + Sync>,
 }
 
 impl NodePlane {
-    pub(super) fn new(shared: Arc<Shared>, connections: Box<dyn Fn() -> u64 + Send + Sync>) -> NodePlane {
+    pub(super) fn new(shared: Arc<Shared>) -> NodePlane {
         let coordinator = Mutex::new(Coordinator::new(Arc::clone(&shared)));
-        NodePlane { shared, coordinator, connections }
+        NodePlane { shared, coordinator }
     }
 }
 
@@ -134,13 +131,14 @@ impl Plane for NodePlane {
             let (buckets, ..) = stats.buckets(command);
             latency.iter_mut().zip(buckets).for_each(|(sum, count)| *sum += count);
         }
+        let info = self.shared.info();
         Sample {
-            commands: stats.total(Counter::Commands),
-            hits: stats.total(Counter::Hits),
-            misses: stats.total(Counter::Misses),
-            keys: (0..DATABASES).map(|db| self.shared.keys_as_primary(db).0).sum(),
-            memory_bytes: self.shared.data_bytes(),
-            connections: (self.connections)(),
+            commands: info.stats.commands_processed,
+            hits: info.stats.keyspace_hits,
+            misses: info.stats.keyspace_misses,
+            keys: info.keyspace.iter().map(|db| db.keys).sum(),
+            memory_bytes: info.memory.dataset,
+            connections: info.clients.connected,
             latency,
         }
     }

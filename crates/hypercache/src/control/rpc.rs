@@ -131,7 +131,8 @@ async fn read_frame(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Option<
         return Err(malformed("a control frame of impossible length"));
     }
     let id = stream.read_u64().await?;
-    let kind = FrameKind::of(stream.read_u8().await?).ok_or_else(|| malformed("a control frame of unknown kind"))?;
+    let kind =
+        FrameKind::of(stream.read_u8().await?).ok_or_else(|| malformed("a control frame of unknown kind"))?;
     let payload_len = length - FRAME_HEAD_BYTES;
     let mut payload = Vec::new();
     // Grows with what arrives, not with what is announced.
@@ -172,7 +173,9 @@ impl Request {
         match frame.kind {
             FrameKind::RaftRequest => Ok(Request::Raft(frame.payload)),
             FrameKind::Request => Ok(serde_json::from_slice(&frame.payload)?),
-            FrameKind::RaftAnswer | FrameKind::Answer => Err(malformed("an answer where requests are expected")),
+            FrameKind::RaftAnswer | FrameKind::Answer => {
+                Err(malformed("an answer where requests are expected"))
+            }
         }
     }
 }
@@ -189,7 +192,9 @@ impl Answer {
         match frame.kind {
             FrameKind::RaftAnswer => Ok(Answer::Raft(frame.payload)),
             FrameKind::Answer => Ok(serde_json::from_slice(&frame.payload)?),
-            FrameKind::RaftRequest | FrameKind::Request => Err(malformed("a request where answers are expected")),
+            FrameKind::RaftRequest | FrameKind::Request => {
+                Err(malformed("a request where answers are expected"))
+            }
         }
     }
 }

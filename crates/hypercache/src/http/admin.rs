@@ -89,7 +89,7 @@ pub(crate) fn ready(server: &Server) -> Response<Body> {
     let reason = if server.admin.is_ready() {
         None
     } else if !server.admin.is_healthy() {
-        Some("this node knows no quorum of the cluster")
+        Some("this node holds no lease: it belongs to no cluster yet, or has lost contact with the quorum")
     } else {
         Some("this node is not yet a full member, or a partition has no live primary")
     };
@@ -118,7 +118,8 @@ pub(crate) async fn leave(server: &Server) -> Result<Response<Body>, Failure> {
 /// `POST /api/cluster/forget/{node}`.
 pub(crate) async fn forget(server: &Server, encoded: &str) -> Result<Response<Body>, Failure> {
     let node = key::decode(encoded).ok().and_then(|bytes| String::from_utf8(bytes.into_owned()).ok());
-    let node = node.filter(|node| !node.is_empty()).ok_or_else(|| Failure::bad_request("no node is named"))?;
+    let node =
+        node.filter(|node| !node.is_empty()).ok_or_else(|| Failure::bad_request("no node is named"))?;
     server.admin.forget(&node).await.map_err(refused)?;
     Ok(done(server, &format!("Forgot {node}")))
 }

@@ -39,7 +39,9 @@ pub(crate) fn passes(gate: &dyn Gate, headers: &HeaderMap) -> bool {
 }
 
 fn presents(gate: &dyn Gate, given: &[u8]) -> bool {
-    let Some(space) = given.iter().position(|&byte| byte == b' ').filter(|_| given.len() <= CREDENTIAL_LEN_MAX) else {
+    let Some(space) =
+        given.iter().position(|&byte| byte == b' ').filter(|_| given.len() <= CREDENTIAL_LEN_MAX)
+    else {
         return false;
     };
     let (scheme, credential) = given.split_at(space);

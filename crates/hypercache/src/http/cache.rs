@@ -5,10 +5,10 @@ use super::failure::Failure;
 use super::respond::{self, Body};
 use super::{Server, json, key, value};
 use bytes::Bytes;
+use http_body_util::BodyExt;
 use hyper::body::{Body as _, Incoming};
 use hyper::header::{EXPECT, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
-use http_body_util::BodyExt;
 use std::borrow::Cow;
 use std::time::Duration;
 use tokio::sync::oneshot;
@@ -34,11 +34,7 @@ pub(crate) async fn handle(
     let key = decode(encoded)?;
     match *request.method() {
         Method::GET | Method::HEAD => get(server, correlation, &key).await,
-        Method::PUT | Method::POST => {
-            // Decoded again afterwards instead of kept: the request owns the path and the body reader owns the request.
-            let key = key.into_owned();
-            set(server, correlation, &key, request).await
-        }
+        Method::PUT | Method::POST => set(server, correlation, &key, request).await,
         _ => delete(server, correlation, &key).await,
     }
 }
@@ -53,7 +49,10 @@ pub(crate) fn get_now(server: &Server, encoded: &str) -> Option<Response<Body>> 
 
 fn decode(encoded: &str) -> Result<Cow<'_, [u8]>, Failure> {
     let key = key::decode(encoded).map_err(|at| {
-        Failure::bad_request(format!("the key has a % without two hex digits after it, at character {}", at + 1))
+        Failure::bad_request(format!(
+            "the key has a % without two hex digits after it, at character {}",
+            at + 1
+        ))
     })?;
     if key.is_empty() { Err(Failure::bad_request("the key is empty")) } else { Ok(key) }
 }
@@ -130,7 +129,9 @@ fn answer_read(server: &Server, key: &[u8], found: Option<&[u8]>, place: Option<
             StatusCode::OK
         }
         None => {
-            out.extend_from_slice(b"{\"success\":false,\"message\":\"Key not found\",\"error\":\"Key not found\"");
+            out.extend_from_slice(
+                b"{\"success\":false,\"message\":\"Key not found\",\"error\":\"Key not found\"",
+            );
             StatusCode::NOT_FOUND
         }
     };
@@ -169,16 +170,15 @@ async fn read_body(server: &Server, request: Request<Incoming>) -> Result<Bytes,
     let expects_go_ahead = request.headers().contains_key(EXPECT);
     let mut incoming = request.into_body();
     let announced = incoming.size_hint();
-    let mut failure =
-        Failure::new(StatusCode::PAYLOAD_TOO_LARGE, format!("the body is larger than {} bytes (http-max-body)", server.max_body));
+    let mut failure = Failure::new(
+        StatusCode::PAYLOAD_TOO_LARGE,
+        format!("the body is larger than {} bytes (http-max-body)", server.max_body),
+    );
     if announced.lower() > server.max_body as u64 {
         // Who waits to be told to go on has sent nothing yet; everybody else is heard out, within reason.
         failure.closes = expects_go_ahead || announced.lower() > DISCARD_BYTES_MAX;
-        while !failure.closes {
-            match next_part(&mut incoming).await? {
-                Some(_discarded) => {}
-                None => break,
-            }
+        if !failure.closes {
+            while next_part(&mut incoming).await?.is_some() {}
         }
         return Err(failure);
     }

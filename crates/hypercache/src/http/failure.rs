@@ -74,7 +74,10 @@ impl Failure {
             headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
         }
         if self.status == StatusCode::UNAUTHORIZED {
-            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"HyperCache\", charset=\"UTF-8\""));
+            headers.insert(
+                WWW_AUTHENTICATE,
+                HeaderValue::from_static("Basic realm=\"HyperCache\", charset=\"UTF-8\""),
+            );
         }
         if self.closes {
             headers.insert(hyper::header::CONNECTION, HeaderValue::from_static("close"));
@@ -100,7 +103,10 @@ mod tests {
             ("ODD", 500, "ODD", "ODD"),
         ] {
             let failure = Failure::from_reply(Some(Reply::Error(reply)));
-            assert_eq!((failure.status.as_u16(), &*failure.error, &*failure.message), (status, error, message));
+            assert_eq!(
+                (failure.status.as_u16(), &*failure.error, &*failure.message),
+                (status, error, message)
+            );
         }
         assert_eq!(Failure::from_reply(None).status.as_u16(), 500);
         assert_eq!(Failure::from_reply(Some(Reply::Simple)).status.as_u16(), 500);

@@ -80,7 +80,8 @@ mod tests {
     #[test]
     fn strings_read_back_as_they_were() {
         let every: String = (0..0x180).filter_map(char::from_u32).collect();
-        for text in ["", "plain", "\"quoted\" \\ \n\r\t\u{8}\u{c}\u{1}\u{7f}", "caf\u{e9} \u{1f600}", &every] {
+        for text in ["", "plain", "\"quoted\" \\ \n\r\t\u{8}\u{c}\u{1}\u{7f}", "caf\u{e9} \u{1f600}", &every]
+        {
             let mut out = Vec::new();
             string(&mut out, text);
             assert_eq!(serde_json::from_slice::<String>(&out).expect("it is JSON"), text);

@@ -15,7 +15,8 @@ pub(crate) fn decode(text: &str) -> Result<Cow<'_, [u8]>, usize> {
     let mut at = 0;
     while let Some(&byte) = bytes.get(at) {
         if byte == b'%' {
-            let digit = |offset: usize| bytes.get(at + offset).and_then(|&digit| (digit as char).to_digit(16));
+            let digit =
+                |offset: usize| bytes.get(at + offset).and_then(|&digit| (digit as char).to_digit(16));
             let (Some(high), Some(low)) = (digit(1), digit(2)) else { return Err(at) };
             key.push((high * 16 + low) as u8);
             at += 3;

@@ -24,6 +24,7 @@ mod auth;
 mod backend;
 mod cache;
 mod connection;
+mod control_admin;
 mod correlation;
 mod failure;
 mod figures;
@@ -44,7 +45,6 @@ pub use figures::{CommandFigures, Figures, GossipFigures, Lag, RaftFigures};
 pub use node_backend::{NodeBackend, PlatformGate};
 pub use value::{JSON_MARK, TTL_SECONDS_MAX};
 
-use respond::Body;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -63,7 +63,8 @@ const DRAIN_MAX: Duration = Duration::from_secs(5);
 /// How long accepting rests after it failed, as it does when the process is out of file descriptors.
 const ACCEPT_REST: Duration = Duration::from_millis(100);
 /// What a connection beyond the limit is told.
-const REFUSAL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\nretry-after: 1\r\n\
+const REFUSAL: &[u8] =
+    b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\nretry-after: 1\r\n\
     connection: close\r\ncontent-length: 89\r\n\r\n\
     {\"success\":false,\"error\":\"Service Unavailable\",\"message\":\"too many HTTP connections now\"}";
 
@@ -149,7 +150,7 @@ pub async fn serve(
         tokio::select! {
             biased;
             // An error says that the sender is gone: nobody could stop us later, so it is a stop too.
-            _ = stop.wait_for(|stopped| *stopped) => break,
+            () = async { drop(stop.wait_for(|stopped| *stopped).await) } => break,
             accepted = listener.accept() => match accepted {
                 Ok((stream, _)) => admit(&server, &places, stream),
                 Err(error) => {

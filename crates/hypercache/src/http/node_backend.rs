@@ -30,7 +30,8 @@ impl NodeBackend {
         let index_of = |name: &str| commands::table::all().iter().position(|row| row.name == name);
         let ran = stats.commands().into_iter();
         ran.map(|command| {
-            let (buckets, calls, nanos) = index_of(command.name).map_or_else(Default::default, |at| stats.buckets(at));
+            let (buckets, calls, nanos) =
+                index_of(command.name).map_or_else(Default::default, |at| stats.buckets(at));
             let counted = buckets.iter().enumerate().filter(|(_, count)| **count > 0);
             CommandFigures {
                 name: command.name.to_ascii_lowercase(),
@@ -49,7 +50,11 @@ impl NodeBackend {
         let lags = self.shared.replication_lag().into_iter();
         lags.map(|(node, (records, not_streaming))| {
             let name = map.members.get(&node).map(|member| member.name.clone());
-            Lag { peer: name.unwrap_or_else(|| format!("{:x}", node.0)), records, not_streaming: not_streaming as u64 }
+            Lag {
+                peer: name.unwrap_or_else(|| format!("{:x}", node.0)),
+                records,
+                not_streaming: not_streaming as u64,
+            }
         })
         .collect()
     }
@@ -68,7 +73,8 @@ impl Backend for NodeBackend {
 
     fn call(&self, words: &[&[u8]], respond: Respond) {
         let worker = self.next_worker.fetch_add(1, Ordering::Relaxed);
-        self.shared.call(worker, Call { db: DB, version: Version::Resp2, words: Words::copy_of(words), respond });
+        self.shared
+            .call(worker, Call { db: DB, version: Version::Resp2, words: Words::copy_of(words), respond });
     }
 
     fn figures(&self) -> Figures {

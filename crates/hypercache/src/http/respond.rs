@@ -31,10 +31,15 @@ impl HttpBody for Body {
     type Data = Bytes;
     type Error = Infallible;
 
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
         match self.get_mut() {
             Body::Whole(whole) => Pin::new(whole).poll_frame(cx),
-            Body::Stream { events, .. } => events.poll_recv(cx).map(|event| event.map(|bytes| Ok(Frame::data(bytes)))),
+            Body::Stream { events, .. } => {
+                events.poll_recv(cx).map(|event| event.map(|bytes| Ok(Frame::data(bytes))))
+            }
         }
     }
 

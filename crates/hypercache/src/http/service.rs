@@ -70,7 +70,11 @@ impl<'a> Route<'a> {
 }
 
 /// Answers a request. Never fails: what goes wrong is a response too.
-pub(crate) async fn handle(server: &Arc<Server>, activity: &Arc<Activity>, request: Request<Incoming>) -> Response<Body> {
+pub(crate) async fn handle(
+    server: &Arc<Server>,
+    activity: &Arc<Activity>,
+    request: Request<Incoming>,
+) -> Response<Body> {
     let busy = activity.begin();
     let correlation = server.correlations.id_of(request.headers());
     let mut response = match answer_now(server, &request) {
@@ -117,12 +121,19 @@ async fn dispatch(
     let uri = request.uri().clone();
     let route = Route::of(uri.path());
     if !route.is_some_and(Route::is_exempt) && !auth::passes(&*server.gate, request.headers()) {
-        return Err(Failure::new(StatusCode::UNAUTHORIZED, "a password is required: Authorization: Bearer or Basic"));
+        return Err(Failure::new(
+            StatusCode::UNAUTHORIZED,
+            "a password is required: Authorization: Bearer or Basic",
+        ));
     }
-    let route = route.ok_or_else(|| Failure::new(StatusCode::NOT_FOUND, format!("there is nothing at {}", uri.path())))?;
+    let route = route
+        .ok_or_else(|| Failure::new(StatusCode::NOT_FOUND, format!("there is nothing at {}", uri.path())))?;
     if !route.allows(request.method()) {
         let message = format!("{} has the methods {}", uri.path(), route.allow());
-        return Err(Failure { allow: Some(route.allow()), ..Failure::new(StatusCode::METHOD_NOT_ALLOWED, message) });
+        return Err(Failure {
+            allow: Some(route.allow()),
+            ..Failure::new(StatusCode::METHOD_NOT_ALLOWED, message)
+        });
     }
     refuse_foreign_pages(&request)?;
     match route {

@@ -43,10 +43,10 @@ impl Snapshots {
     fn get(&self, clock: &Clock, take: impl FnOnce() -> Snapshot) -> Arc<Snapshot> {
         let now = clock.mono();
         let mut latest = self.latest.lock();
-        if let Some((taken, snapshot)) = &*latest {
-            if now.since(*taken) < SNAPSHOT_AGE_MAX {
-                return Arc::clone(snapshot);
-            }
+        if let Some((taken, snapshot)) = &*latest
+            && now.since(*taken) < SNAPSHOT_AGE_MAX
+        {
+            return Arc::clone(snapshot);
         }
         let snapshot = Arc::new(take());
         *latest = Some((now, Arc::clone(&snapshot)));
@@ -57,7 +57,8 @@ impl Snapshots {
 /// Opens a stream.
 pub(crate) fn open(server: &Arc<Server>, activity: &Arc<Activity>) -> Result<Response<Body>, Failure> {
     let permit = Arc::clone(&server.streams).try_acquire_owned();
-    let permit = permit.map_err(|_| Failure::unavailable(format!("there are {STREAMS_MAX} event streams already")))?;
+    let permit =
+        permit.map_err(|_| Failure::unavailable(format!("there are {STREAMS_MAX} event streams already")))?;
     let (sender, events) = mpsc::channel(BACKLOG_MAX);
     tokio::spawn(feed(Arc::clone(server), sender, permit));
     let mut response = Response::new(Body::Stream { events, _busy: activity.begin() });

@@ -1,6 +1,6 @@
 //! Client connections of a worker: accept, buffers, close, and what other threads do to them.
 
-use super::{Flush, IN_DOUBT, Worker};
+use super::{Flush, Worker, unconfirmed};
 use crate::connection::{BUFFER_KEEP_BYTES, Connection};
 use crate::pubsub::{Outgoing, Subscriber};
 use crate::shared::ClientRecord;
@@ -122,7 +122,7 @@ impl Worker {
         match delivery {
             Delivery::Bytes(bytes) => connection.fill(slot, bytes, 0),
             Delivery::Released => connection.release(slot),
-            Delivery::InDoubt => connection.fail(slot, IN_DOUBT),
+            Delivery::Unconfirmed { wrote } => connection.fail(slot, unconfirmed(wrote)),
         }
         if connection.stalled {
             self.ready.push(key);

@@ -15,7 +15,7 @@ use commands::{Args, Command, Flags, Gather, Run};
 use protocol::{Reply, Version};
 use smallvec::SmallVec;
 use std::collections::HashSet;
-use stdx::{PartitionId, Random};
+use stdx::{Mono, PartitionId, Random};
 
 /// Keys of different primaries where one primary is needed.
 pub(super) const CROSS_SLOT: &str = "CROSSSLOT Keys in request don't hash to the same slot";
@@ -30,6 +30,8 @@ pub(super) struct Meta<'a> {
     pub(super) version: Version,
     pub(super) touch: bool,
     pub(super) partitions: &'a [PartitionId],
+    /// When it is given up, wherever it waits: kept when it is held or sent again.
+    pub(super) deadline: Mono,
 }
 
 /// What became of a command.
@@ -41,7 +43,8 @@ pub(super) enum Outcome {
     Gated(u32),
     /// The reply will be delivered to the target.
     Elsewhere,
-    /// As `Elsewhere`, but the command has not been executed or sent yet.
+    /// As `Elsewhere`, but the command, or a part of it, has not been executed or sent yet: nothing that comes after it
+    /// may overtake it.
     Held,
 }
 
@@ -79,12 +82,16 @@ impl Worker {
             out.extend_from_slice(CLUSTER_DOWN);
             return Outcome::Ready;
         }
-        self.hold(meta.request(args), target);
+        self.hold(meta.request(args), target, meta.deadline);
         Outcome::Held
     }
 
-    pub(super) fn hold(&mut self, request: Request, target: Target) {
-        let deadline = self.now + self.shared.config.forward_timeout;
+    /// When a command that arrives now is given up.
+    pub(super) fn deadline(&self) -> Mono {
+        self.now + self.shared.config.forward_timeout
+    }
+
+    pub(super) fn hold(&mut self, request: Request, target: Target, deadline: Mono) {
         self.stat(Counter::HeldBack, 1);
         if let Owner::Link(link) = target.owner {
             *self.held_links.entry(link).or_insert(0) += 1;
@@ -107,9 +114,17 @@ impl Worker {
                     Reply::new(out, meta.version).error(&text);
                     return Some(Outcome::Ready);
                 }
+                let all: Vec<PartitionId> = (0..self.routing.partitions()).map(PartitionId).collect();
+                let meta = Meta { scope: Scope::Partitions, partitions: &all, ..*meta };
+                self.scatter_partitions(command, args, &meta, merge, target, out)
+            }
+            // A share that could not run where it was sent: its partitions may have different primaries by now.
+            (Scope::Partitions, Run::Partitions { merge, .. }) => {
                 self.scatter_partitions(command, args, meta, merge, target, out)
             }
-            (Scope::Keys, Run::Scan) => self.attempt_scan(command, args, meta, target, out),
+            (Scope::Keys | Scope::Partitions, Run::Scan) => {
+                self.attempt_scan(command, args, meta, target, out)
+            }
             (Scope::Keys, Run::Nodes { merge, .. }) => {
                 Some(self.scatter_nodes(command, args, meta, merge, target, out))
             }
@@ -120,7 +135,7 @@ impl Worker {
         }
     }
 
-    fn attempt_routed(
+    pub(super) fn attempt_routed(
         &mut self,
         command: &'static Command,
         args: Args<'_>,
@@ -137,7 +152,7 @@ impl Worker {
             Destination::There(node) => {
                 let link = self.link_to(node)?;
                 let routes: Routes = partitions.iter().map(|id| self.routing.route(*id)).collect();
-                self.forward(link, routes, meta.request(args), target);
+                self.forward(link, routes, meta.request(args), target, meta.deadline);
                 Some(Outcome::Elsewhere)
             }
             Destination::Nowhere => None,
@@ -235,6 +250,7 @@ impl Worker {
                 return Ok(Outcome::Ready);
             }
             (Scope::Partitions, Run::Partitions { local, merge, .. }) => {
+                self.executor(meta, target, |executor| executor.check(routes))?;
                 let mut gather = Gather::new(Random::seeded(self.random.next_u64()));
                 let mut total = Executed::default();
                 for route in routes {
@@ -280,7 +296,7 @@ impl Worker {
             out.truncate(mark);
             out.extend_from_slice(if executed.wrote { IN_DOUBT } else { TRY_AGAIN });
             if executed.gates > 0 {
-                self.deliveries.push_back((target, Delivery::InDoubt));
+                self.deliveries.push_back((target, Delivery::Unconfirmed { wrote: executed.wrote }));
             }
         }
         match executed.gates {
@@ -341,12 +357,18 @@ impl Worker {
         let mut total = Executed::default();
         for route in routes {
             let budget = request.count.saturating_sub(looked_at).max(1);
-            let done = self.executor(meta, target, |executor| {
+            let done = match self.executor(meta, target, |executor| {
                 executor.read_partition(*route, &mut |context| {
                     inner = scan::scan_partition(context, &request, inner, budget, &mut looked_at, &mut keys);
                 })
-            })?;
+            }) {
+                Ok(done) => done,
+                Err(refusal) if total.gates == 0 => return Err(refusal),
+                // What has been found waits for commits already; the client comes back for the rest.
+                Err(_) => break,
+            };
             total.lease_lost |= done.lease_lost;
+            total.gates += done.gates;
             cursor = scan::cursor_after(route.partition, inner, partitions);
             if inner != 0 || looked_at >= request.count {
                 break;
@@ -357,8 +379,14 @@ impl Worker {
     }
 
     /// Sends a request over a link; its response will be delivered to `target`.
-    pub(super) fn forward(&mut self, link: Key, routes: Routes, request: Request, target: Target) {
-        let deadline = self.now + self.shared.config.forward_timeout;
+    pub(super) fn forward(
+        &mut self,
+        link: Key,
+        routes: Routes,
+        request: Request,
+        target: Target,
+        deadline: Mono,
+    ) {
         let key = self.forwards.insert(Forward { request, routes, target, link, deadline });
         let id = u64::from(key.index) << 32 | u64::from(key.generation);
         let Some(forward) = self.forwards.get(key) else { return };
@@ -369,27 +397,40 @@ impl Worker {
         self.queue_link_flush(link);
     }
 
-    /// Tries held commands again, in order. Later ones of the same link wait behind one that is still held.
+    /// Tries held commands again, in order. Later ones of the same connection or link wait behind one that is still held.
     pub(super) fn retry_held(&mut self) {
         let mut blocked: HashSet<Owner> = HashSet::new();
         for _ in 0..self.held.len() {
             let Some(held) = self.held.pop_front() else { break };
-            if blocked.contains(&held.target.owner) || self.must_stay_held(&held) {
-                blocked.insert(held.target.owner);
+            let owner = self.root(held.target).owner;
+            if blocked.contains(&owner) || self.must_stay_held(&held) {
+                blocked.insert(owner);
                 self.held.push_back(held);
                 continue;
             }
             if let Some(held) = self.retry(held) {
-                blocked.insert(held.target.owner);
+                blocked.insert(owner);
                 self.held.push_back(held);
             }
         }
     }
 
+    /// Who waits in the end for what is delivered to `target`, which may be a part of a command.
+    fn root(&self, target: Target) -> Target {
+        let mut root = target;
+        while let Owner::Gathering(key) = root.owner {
+            match self.gatherings.get(key) {
+                Some(gathering) => root = gathering.target,
+                None => break,
+            }
+        }
+        root
+    }
+
     /// A command that came back while others of its connection, routed by an older map, are still under way, waits
     /// for them: they come back too, and the order of the connection has to be kept.
     fn must_stay_held(&self, held: &Held) -> bool {
-        let Owner::Connection(key) = held.target.owner else { return false };
+        let Owner::Connection(key) = self.root(held.target).owner else { return false };
         let Some(Some(connection)) = self.connections.get(key) else { return false };
         held.deadline > self.now
             && connection.in_flight > 0
@@ -409,6 +450,7 @@ impl Worker {
             version: request.version,
             touch: request.touch,
             partitions: &request.partitions,
+            deadline,
         };
         let mut out = Vec::new();
         let outcome = if self.now >= deadline {
@@ -430,7 +472,9 @@ impl Worker {
                 self.deliver_gated(target, out, gates);
                 self.wake_connection(target);
             }
-            Some(Outcome::Elsewhere | Outcome::Held) => {
+            // Split by now, and a part of it waits: its place in the connection stays held until all parts are done.
+            Some(Outcome::Held) => {}
+            Some(Outcome::Elsewhere) => {
                 let version = self.routing.version().0;
                 if let Owner::Connection(key) = target.owner {
                     if let Some(Some(connection)) = self.connections.get_mut(key) {
@@ -467,9 +511,10 @@ impl Worker {
     /// A forwarded command was not executed: hold it and route it anew.
     pub(super) fn come_back(&mut self, forward: Forward) {
         let Forward { request, target, deadline, .. } = forward;
-        if let Owner::Connection(key) = target.owner {
+        let root = self.root(target);
+        if let Owner::Connection(key) = root.owner {
             if let Some(Some(connection)) = self.connections.get_mut(key) {
-                connection.set_held(target.slot, true);
+                connection.set_held(root.slot, true);
             }
         }
         self.stat(Counter::HeldBack, 1);

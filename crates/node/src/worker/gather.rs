@@ -2,22 +2,22 @@
 
 use super::dispatch::{Meta, Outcome, Routes};
 use super::transaction::ExecPlan;
-use super::{IN_DOUBT, TRY_AGAIN, Worker};
+use super::{IN_DOUBT, TRY_AGAIN, Worker, unconfirmed};
 use crate::connection::Watched;
 use crate::frame::{Request, Scope, Words};
 use crate::routing::Destination;
 use crate::target::{Delivery, Key, Owner, Target};
-use commands::{Args, Command, Merge};
+use commands::{Args, Command, Flags, Merge};
 use protocol::{Reply, Value, Version};
 use std::collections::BTreeMap;
-use stdx::{NodeId, PartitionId};
+use stdx::{Mono, NodeId, PartitionId};
 
 /// How the parts become one reply.
 pub(super) enum Kind {
     /// Parts hold shares of the keys; for `Merge::PerKey`, the places of each part's elements.
-    Keys { merge: Merge, places: Vec<Vec<usize>> },
+    Keys { merge: Merge, places: Vec<Vec<usize>>, writes: bool },
     /// Parts hold partitions.
-    Partitions { merge: Merge },
+    Partitions { merge: Merge, writes: bool },
     /// Parts are nodes; one that does not answer counts as empty.
     Nodes { merge: Merge },
     /// Tokens of watched keys, in the order of the parts.
@@ -70,15 +70,13 @@ impl Worker {
             places.push(place);
         }
         let (shares, places): (Vec<Words>, Vec<Vec<usize>>) = shares.into_values().unzip();
-        let gathering = Gathering::new(target, meta.version, Kind::Keys { merge, places }, shares.len());
-        let key = self.gatherings.insert(gathering);
-        for (part, words) in shares.into_iter().enumerate() {
-            self.start_part(key, part, command, Request { words, ..meta.request(args) });
-        }
-        Some(Outcome::Elsewhere)
+        let kind = Kind::Keys { merge, places, writes: command.flags.has(Flags::WRITE) };
+        let key = self.gatherings.insert(Gathering::new(target, meta.version, kind, shares.len()));
+        let shares = shares.into_iter().map(|words| Request { words, ..meta.request(args) });
+        Some(self.start_parts(key, command, shares, meta.deadline))
     }
 
-    /// Splits a command over partitions by primary; runs it at once if this node is primary of all.
+    /// Splits a command over partitions by primary, unless all of them have the same one.
     pub(super) fn scatter_partitions(
         &mut self,
         command: &'static Command,
@@ -88,27 +86,20 @@ impl Worker {
         target: Target,
         out: &mut Vec<u8>,
     ) -> Option<Outcome> {
-        let count = self.routing.partitions();
-        if count == 0 {
-            return None;
-        }
-        let all: Vec<PartitionId> = (0..count).map(PartitionId).collect();
-        if self.routing.destination(&all) == Destination::Here {
-            let meta = Meta { scope: Scope::Partitions, partitions: &all, ..*meta };
-            let routes: Routes = all.iter().map(|id| self.routing.route(*id)).collect();
-            return self.run_here(command, args, &meta, &routes, target, out).ok();
+        match self.routing.destination(meta.partitions) {
+            Destination::Split => {}
+            Destination::Here | Destination::There(_) | Destination::Nowhere => {
+                return self.attempt_routed(command, args, meta, target, out);
+            }
         }
         let mut shares: BTreeMap<NodeId, Vec<PartitionId>> = BTreeMap::new();
-        for partition in all {
+        for &partition in meta.partitions {
             shares.entry(self.routing.primary(partition)?).or_default().push(partition);
         }
-        let kind = Kind::Partitions { merge };
+        let kind = Kind::Partitions { merge, writes: command.flags.has(Flags::WRITE) };
         let key = self.gatherings.insert(Gathering::new(target, meta.version, kind, shares.len()));
-        for (part, partitions) in shares.into_values().enumerate() {
-            let request = Request { scope: Scope::Partitions, partitions, ..meta.request(args) };
-            self.start_part(key, part, command, request);
-        }
-        Some(Outcome::Elsewhere)
+        let shares = shares.into_values().map(|partitions| Request { partitions, ..meta.request(args) });
+        Some(self.start_parts(key, command, shares, meta.deadline))
     }
 
     /// Runs a command on every node that is alive; at once if that is only this one.
@@ -139,15 +130,37 @@ impl Worker {
         for (part, node) in (1..).zip(others) {
             let target = self.target(Owner::Gathering(key), part);
             match self.link_to(node) {
-                Some(link) => self.forward(link, Routes::new(), meta.request(args), target),
+                Some(link) => self.forward(link, Routes::new(), meta.request(args), target, meta.deadline),
                 None => self.deliveries.push_back((target, Delivery::Bytes(TRY_AGAIN.to_vec()))),
             }
         }
         Outcome::Elsewhere
     }
 
-    /// Starts one part of a gathering.
-    pub(super) fn start_part(&mut self, key: Key, part: usize, command: &'static Command, request: Request) {
+    /// Starts all parts of a gathering.
+    fn start_parts(
+        &mut self,
+        key: Key,
+        command: &'static Command,
+        requests: impl Iterator<Item = Request>,
+        deadline: Mono,
+    ) -> Outcome {
+        let mut held = false;
+        for (part, request) in requests.enumerate() {
+            held |= self.start_part(key, part, command, request, deadline);
+        }
+        if held { Outcome::Held } else { Outcome::Elsewhere }
+    }
+
+    /// Starts one part of a gathering; true if it is held.
+    pub(super) fn start_part(
+        &mut self,
+        key: Key,
+        part: usize,
+        command: &'static Command,
+        request: Request,
+        deadline: Mono,
+    ) -> bool {
         let target = self.target(Owner::Gathering(key), part as u64);
         let words: Vec<&[u8]> = request.words.iter().collect();
         let meta = Meta {
@@ -156,13 +169,16 @@ impl Worker {
             version: request.version,
             touch: request.touch,
             partitions: &request.partitions,
+            deadline,
         };
         let mut out = Vec::new();
-        match self.submit(command, Args::new(&words), &meta, target, &mut out) {
+        let outcome = self.submit(command, Args::new(&words), &meta, target, &mut out);
+        match outcome {
             Outcome::Ready => self.deliveries.push_back((target, Delivery::Bytes(out))),
             Outcome::Gated(gates) => self.gate_part(key, target.slot, out, gates),
             Outcome::Elsewhere | Outcome::Held => {}
         }
+        outcome == Outcome::Held
     }
 
     pub(super) fn gate_part(&mut self, key: Key, part: u64, reply: Vec<u8>, gates: u32) {
@@ -179,7 +195,7 @@ impl Worker {
         let done = match (delivery, &mut *place) {
             (_, Part::Done(_)) => return,
             (Delivery::Bytes(bytes), _) => bytes,
-            (Delivery::InDoubt, _) => IN_DOUBT.to_vec(),
+            (Delivery::Unconfirmed { wrote }, _) => unconfirmed(wrote).to_vec(),
             (Delivery::Released, Part::Gated { reply, gates }) => {
                 *gates -= 1;
                 if *gates > 0 {
@@ -209,8 +225,11 @@ impl Worker {
         let mut bytes = Vec::new();
         let mut reply = Reply::new(&mut bytes, version);
         match kind {
-            Kind::Keys { merge, places } => merge_parts(merge, &parts, &places, false, &mut reply),
-            Kind::Partitions { merge } => merge_parts(merge, &parts, &[], false, &mut reply),
+            Kind::Keys { writes: true, .. } | Kind::Partitions { writes: true, .. } if half_done(&parts) => {
+                reply.raw(IN_DOUBT);
+            }
+            Kind::Keys { merge, places, .. } => merge_parts(merge, &parts, &places, false, &mut reply),
+            Kind::Partitions { merge, .. } => merge_parts(merge, &parts, &[], false, &mut reply),
             Kind::Nodes { merge } => merge_parts(merge, &parts, &[], true, &mut reply),
             Kind::Watch { connection, keys } => self.finish_watch(connection, keys, &parts, &mut reply),
             Kind::Exec(plan) => {
@@ -244,6 +263,13 @@ impl Worker {
         }
         reply.ok();
     }
+}
+
+/// Whether some parts of a write were executed, or may have been, and others not: an error that says "not executed"
+/// would be a lie then.
+fn half_done(parts: &[Vec<u8>]) -> bool {
+    let failed = |part: &Vec<u8>| part.first() == Some(&b'-');
+    parts.iter().any(failed) && parts.iter().any(|part| !failed(part) || part == IN_DOUBT)
 }
 
 /// Merges encoded replies. `lenient` leaves out parts that are errors, otherwise the first error is the reply.

@@ -73,10 +73,11 @@ impl Worker {
             flush_queued: false,
         });
         if peer.outbound {
-            if let Some(old) = self.peers.insert(peer.node, key) {
+            // Closed while it still is the peer's link, so that what it lost is known to be lost.
+            if let Some(old) = self.peers.get(&peer.node).copied() {
                 self.link_closed(old);
-                self.peers.insert(peer.node, key);
             }
+            self.peers.insert(peer.node, key);
             self.attach_peers();
             self.retry_held();
             self.end_turn();
@@ -260,7 +261,14 @@ impl Worker {
         message: replication::Message,
     ) {
         let cells = std::sync::Arc::clone(&self.cells);
-        let Some(cell) = cells.get(usize::from(partition.0)) else { return };
+        let Some(cell) = cells.get(usize::from(partition.0)) else {
+            // No map yet: the primary has to ask again.
+            if let (Some((_, stream)), Some(link)) = (message.sent_by_primary(), self.links.get_mut(key)) {
+                let answer = replication::Message::Behind { reign: stdx::Epoch(0), stream };
+                frame::encode_replication(&mut link.output, partition, &answer);
+            }
+            return;
+        };
         let mut state = cell.state.lock();
         if peer.outbound {
             let mut released = Vec::new();
@@ -299,7 +307,9 @@ impl Worker {
         if let Some(link) = self.links.get_mut(key) {
             link.held_routes.insert(id, routes);
         }
-        self.hold(request, target);
+        // Given back well before the sender gives it up, so that it learns that nothing was executed.
+        let deadline = self.now + self.shared.config.forward_timeout / 2;
+        self.hold(request, target, deadline);
     }
 
     /// One attempt at a request of a peer; gives it back if it cannot run now.
@@ -318,6 +328,7 @@ impl Worker {
             version: request.version,
             touch: request.touch,
             partitions: &request.partitions,
+            deadline: self.now,
         };
         let mut out = Vec::new();
         let started = self.now;
@@ -398,11 +409,11 @@ impl Worker {
     pub(super) fn deliver_to_link(&mut self, key: Key, id: u64, delivery: Delivery) {
         let reply = match delivery {
             Delivery::Bytes(bytes) => bytes,
-            Delivery::InDoubt => {
+            Delivery::Unconfirmed { wrote } => {
                 if let Some(link) = self.links.get_mut(key) {
                     link.gated.remove(&id);
                 }
-                super::IN_DOUBT.to_vec()
+                super::unconfirmed(wrote).to_vec()
             }
             Delivery::Released => {
                 let Some(link) = self.links.get_mut(key) else { return };

@@ -76,7 +76,10 @@ impl Worker {
             }
         }
         input.drain(..at);
-        parsed.clear();
+        if input.is_empty() {
+            // Otherwise it may hold the words of a command that has arrived only in part.
+            parsed.clear();
+        }
         (connection.input, connection.parsed) = (input, parsed);
         let limit = self.limits.output_bytes_max_normal;
         if limit > 0 && connection.output.len() > limit {
@@ -273,6 +276,7 @@ impl Worker {
             version: session.version,
             touch: !session.no_touch,
             partitions: &[] as &[PartitionId],
+            deadline: self.deadline(),
         };
         let outcome = self.submit(command, args, &meta, target, &mut out);
         let discard = connection.discards(mode);
@@ -410,6 +414,7 @@ impl Worker {
             version: call.version,
             touch: true,
             partitions: &[],
+            deadline: self.deadline(),
         };
         let mut out = Vec::new();
         let started = self.now;

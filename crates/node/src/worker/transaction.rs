@@ -65,6 +65,8 @@ impl Worker {
             "discard" if connection.transaction.is_none() => {
                 self.answer(connection, Err(texts::DISCARD_WITHOUT_MULTI), mode)
             }
+            // Tokens of a pipelined WATCH that come later would outlive them.
+            "discard" | "unwatch" if connection.in_flight > 0 => None,
             "discard" => {
                 end_transaction(connection);
                 self.answer(connection, Ok(()), mode)
@@ -124,6 +126,7 @@ impl Worker {
         let gathering = Gathering::new(target, connection.session.version, kind, parts);
         let gathering = self.gatherings.insert(gathering);
         let command = commands::table::lookup(b"watch").expect("WATCH is in the table");
+        let deadline = self.deadline();
         for (part, words) in words.into_iter().enumerate() {
             let request = Request {
                 scope: Scope::Watch,
@@ -133,7 +136,9 @@ impl Worker {
                 partitions: Vec::new(),
                 words,
             };
-            self.start_part(gathering, part, command, request);
+            if self.start_part(gathering, part, command, request, deadline) {
+                connection.set_held(target.slot, true);
+            }
         }
         Some(false)
     }
@@ -233,7 +238,9 @@ impl Worker {
             partitions,
             words,
         };
-        self.start_part(gathering, 0, command, request);
+        if self.start_part(gathering, 0, command, request, self.deadline()) {
+            connection.set_held(target.slot, true);
+        }
         Some(false)
     }
 
@@ -357,7 +364,7 @@ impl Worker {
                         partitions: Vec::new(),
                         words,
                     };
-                    self.start_part(gathering, part, command, request);
+                    self.start_part(gathering, part, command, request, self.deadline());
                 }
             }
         }

@@ -263,7 +263,10 @@ mod tests {
                 std::fs::write(&path, &damaged).expect("written");
                 let error = load(&path).expect_err("damaged").to_string();
                 let at = offsets.iter().rev().find(|offset| position >= **offset).copied().unwrap_or(0);
-                assert!(error.contains(&format!("raft.log is damaged at offset {at}:")), "{position}: {error}");
+                assert!(
+                    error.contains(&format!("raft.log is damaged at offset {at}:")),
+                    "{position}: {error}"
+                );
                 assert_eq!(std::fs::read(&path).expect("it is there"), damaged, "left as it was");
             }
         }

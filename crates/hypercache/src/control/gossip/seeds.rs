@@ -93,8 +93,11 @@ impl SeedBook {
     pub(super) fn look(&mut self, gossip: &Gossip, now: Mono, events: &EventBus) {
         let pending: Vec<SocketAddr> = gossip.seeds_pending().map(|(address, _)| address).collect();
         for (index, seed) in self.seeds.iter_mut().enumerate() {
-            let answers = |address: &SocketAddr| *address == self.own || !pending.contains(address);
-            if seed.addresses.iter().any(answers) {
+            let answers = |address: &SocketAddr| *address != self.own && !pending.contains(address);
+            // A name may lead to nobody but ourselves until the others are started: look again until we know somebody.
+            let only_own =
+                !seed.addresses.is_empty() && seed.addresses.iter().all(|address| *address == self.own);
+            if seed.addresses.iter().any(answers) || (only_own && gossip.live_count() > 0) {
                 seed.silent_since = None;
                 continue;
             }
@@ -114,7 +117,8 @@ impl SeedBook {
                 });
             }
             if now >= seed.warn_at {
-                let reason = seed.error.clone().unwrap_or_else(|| "nobody answers there".to_owned());
+                let nobody = if only_own { "that is this node itself" } else { "nobody answers there" };
+                let reason = seed.error.clone().unwrap_or_else(|| nobody.to_owned());
                 let silent = seconds(now, since);
                 events.warn(format!("seed {} cannot be reached for {silent} s: {reason}", seed.at));
                 seed.warn_at = now + seed.warn_pause;

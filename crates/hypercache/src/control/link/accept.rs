@@ -14,8 +14,8 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 
 use super::{
-    HANDSHAKE_TIMEOUT, Key, Kind, Link, LinkError, Links, MAC_BYTES, NO_SECRET, Offer, PROTOCOL, Reply, header, hex,
-    is_mac, mac_bytes, nonce, tune,
+    HANDSHAKE_TIMEOUT, Key, Kind, Link, LinkError, Links, MAC_BYTES, NO_SECRET, Offer, PROTOCOL, Reply,
+    header, hex, is_mac, mac_bytes, nonce, tune,
 };
 
 /// A request that was answered with 101: the rest of its handshake.
@@ -29,18 +29,25 @@ pub(in super::super) struct Greeting {
 
 type Refusal = (StatusCode, String);
 
+/// The answer to a request for a link, to be sent in any case.
+pub(in super::super) enum Greeted {
+    /// Not this one.
+    Refused(Response<Full<Bytes>>),
+    /// 101, and what to do after it.
+    Welcome(Response<Full<Bytes>>, Box<Greeting>),
+}
+
 impl Links {
-    /// Answers a request for a link. `Ok` is the 101 to send and what to do then; `Err` the refusal to send.
-    pub(in super::super) fn greet<B>(
-        &self,
-        request: &mut Request<B>,
-        map: &ClusterMap,
-    ) -> Result<(Response<Full<Bytes>>, Greeting), Response<Full<Bytes>>> {
-        let (key, offer) = self.examine(request.headers(), map).map_err(refuse)?;
-        let permit = self.accepting.clone().try_acquire_owned();
-        let permit = permit.map_err(|_| {
-            refuse((StatusCode::SERVICE_UNAVAILABLE, "too many links are being opened".to_owned()))
-        })?;
+    /// Answers a request for a link.
+    pub(in super::super) fn greet<B>(&self, request: &mut Request<B>, map: &ClusterMap) -> Greeted {
+        let (key, offer) = match self.examine(request.headers(), map) {
+            Ok(examined) => examined,
+            Err(refusal) => return Greeted::Refused(refuse(refusal)),
+        };
+        let Ok(permit) = self.accepting.clone().try_acquire_owned() else {
+            let reason = "too many links are being opened".to_owned();
+            return Greeted::Refused(refuse((StatusCode::SERVICE_UNAVAILABLE, reason)));
+        };
         let reply = Reply { incarnation: self.incarnation, nonce: nonce() };
         let mut response = Response::new(Full::default());
         *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
@@ -56,7 +63,7 @@ impl Links {
             headers.insert(name, value.parse().expect("digits are plain text"));
         }
         let upgrade = hyper::upgrade::on(request);
-        Ok((response, Greeting { key, offer, reply, upgrade, _permit: permit }))
+        Greeted::Welcome(response, Box::new(Greeting { key, offer, reply, upgrade, _permit: permit }))
     }
 
     /// Checks an offer: form, then knowledge of the secret, then whether it fits this node.
@@ -77,7 +84,10 @@ impl Links {
             return conflict(format!("this is node {}, not {}", hex::node(self.me), hex::node(offer.to)));
         }
         if offer.to_incarnation != 0 && offer.to_incarnation != self.incarnation {
-            return conflict(format!("this is incarnation {}, not {}", self.incarnation, offer.to_incarnation));
+            return conflict(format!(
+                "this is incarnation {}, not {}",
+                self.incarnation, offer.to_incarnation
+            ));
         }
         if offer.from == self.me {
             return conflict("this node does not link to itself".to_owned());
@@ -126,6 +136,8 @@ impl Greeting {
             return Err(LinkError::Authentication);
         }
         tune(&stream)?;
+        // From here on served by the runtime of whoever waits for it, not by that of the HTTP server.
+        let stream = TcpStream::from_std(stream.into_std()?)?;
         let (node, incarnation) = (self.offer.from, self.offer.from_incarnation);
         Ok(Link { stream, node, incarnation, early: early.to_vec() })
     }

@@ -5,8 +5,8 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::{
-    HANDSHAKE_TIMEOUT, Kind, LINK_PATH, Link, LinkError, Links, Offer, PROTOCOL, Reply, Target, header, hex, is_mac,
-    mac_bytes, nonce, tune,
+    HANDSHAKE_TIMEOUT, Kind, LINK_PATH, Link, LinkError, Links, Offer, PROTOCOL, Reply, Target, header, hex,
+    is_mac, mac_bytes, nonce, tune,
 };
 
 /// Longest head of an answer.

@@ -48,8 +48,8 @@ async fn serve(links: Links) -> (SocketAddr, mpsc::UnboundedReceiver<Result<Link
                 let (links, done) = (Arc::clone(&links), done.clone());
                 async move {
                     let response: Response<Full<Bytes>> = match links.greet(&mut request, &map()) {
-                        Err(refusal) => refusal,
-                        Ok((response, greeting)) => {
+                        Greeted::Refused(refusal) => refusal,
+                        Greeted::Welcome(response, greeting) => {
                             tokio::spawn(async move { done.send(greeting.finish().await) });
                             response
                         }

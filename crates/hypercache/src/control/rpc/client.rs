@@ -13,6 +13,7 @@ use std::time::Duration;
 use stdx::{Clock, Mono, NodeId};
 use tokio::io::{AsyncWriteExt, BufReader};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{sleep, timeout};
 
@@ -22,7 +23,7 @@ use super::{Answer, OUTBOX_FRAMES_MAX, REQUESTS_MAX, Request, malformed, read_fr
 /// Pause after the first failed attempt to dial; doubled with each further one.
 const BACKOFF_MIN: Duration = Duration::from_millis(50);
 /// Longest such pause.
-const BACKOFF_MAX: Duration = Duration::from_millis(500);
+const BACKOFF_MAX: Duration = Duration::from_millis(200);
 /// Silence of a peer that owes answers, after which its link is given up.
 const SILENCE_MAX: Duration = Duration::from_secs(3);
 /// How often that is looked at.
@@ -43,6 +44,8 @@ pub(in super::super) struct Peers(Arc<Inner>);
 
 struct Inner {
     links: Arc<Links>,
+    /// Where the peers' tasks run.
+    runtime: Handle,
     clock: Clock,
     next_id: AtomicU64,
     peers: Mutex<HashMap<NodeId, Peer>>,
@@ -54,9 +57,10 @@ struct Peer {
 }
 
 impl Peers {
-    /// No way to anybody yet.
+    /// No way to anybody yet. Must be called on a runtime, which the links live on.
     pub(in super::super) fn new(links: Arc<Links>, clock: Clock) -> Peers {
-        Peers(Arc::new(Inner { links, clock, next_id: AtomicU64::new(1), peers: Mutex::default() }))
+        let (runtime, next_id) = (Handle::current(), AtomicU64::new(1));
+        Peers(Arc::new(Inner { links, runtime, clock, next_id, peers: Mutex::default() }))
     }
 
     /// Asks `target` and waits at most `patience`. An error says nothing about whether the request was executed.
@@ -65,7 +69,7 @@ impl Peers {
         target: Target,
         request: &Request,
         patience: Duration,
-    ) -> impl Future<Output = io::Result<Answer>> + Send + 'static {
+    ) -> impl Future<Output = io::Result<Answer>> + Send + 'static + use<> {
         let id = self.0.next_id.fetch_add(1, Ordering::Relaxed);
         let frame = request.encode(id);
         let outbox = self.outbox(target);
@@ -87,13 +91,12 @@ impl Peers {
 
     fn outbox(&self, target: Target) -> mpsc::Sender<Outgoing> {
         let mut peers = self.0.peers.lock();
-        if let Some(peer) = peers.get(&target.node) {
-            if peer.target == target && !peer.outbox.is_closed() {
-                return peer.outbox.clone();
-            }
+        let known = peers.get(&target.node).filter(|peer| peer.target == target);
+        if let Some(peer) = known.filter(|peer| !peer.outbox.is_closed()) {
+            return peer.outbox.clone();
         }
         let (outbox, inbox) = mpsc::channel(OUTBOX_FRAMES_MAX);
-        tokio::spawn(attend(self.0.links.clone(), self.0.clock.clone(), target, inbox));
+        self.0.runtime.spawn(attend(self.0.links.clone(), self.0.clock.clone(), target, inbox));
         peers.insert(target.node, Peer { target, outbox: outbox.clone() });
         outbox
     }

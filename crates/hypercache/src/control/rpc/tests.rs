@@ -1,6 +1,6 @@
 //! Calls over real control links.
 
-use super::super::link::{Links, Target};
+use super::super::link::{Greeted, Links, Target};
 use super::*;
 use bytes::Bytes;
 use cluster::ClusterMap;
@@ -26,8 +26,10 @@ async fn node_two(listener: TcpListener) {
             let links = Arc::clone(&links);
             async move {
                 let (response, greeting) = match links.greet(&mut request, &ClusterMap::default()) {
-                    Err(refusal) => return Ok::<hyper::Response<Full<Bytes>>, Infallible>(refusal),
-                    Ok(greeted) => greeted,
+                    Greeted::Refused(refusal) => {
+                        return Ok::<hyper::Response<Full<Bytes>>, Infallible>(refusal);
+                    }
+                    Greeted::Welcome(response, greeting) => (response, greeting),
                 };
                 tokio::spawn(async move {
                     let link = greeting.finish().await.expect("welcome");

@@ -1,0 +1,67 @@
+//! Health, administration, dashboard, links.
+
+use crate::server::Server;
+use serde_json::json;
+use std::sync::atomic::Ordering;
+
+#[test]
+fn health_liveness_and_readiness() {
+    let server = Server::start();
+    let mut client = server.client();
+    let health = |healthy: bool| json!({"healthy": healthy, "node": "node-1", "cluster_size": 3});
+    let answer = client.get("/health");
+    assert_eq!((answer.status, answer.json()), (200, health(true)));
+    let answer = client.get("/readyz");
+    assert_eq!((answer.status, answer.json()), (200, json!({"ready": true, "node": "node-1"})));
+    server.cluster.ready.store(false, Ordering::Relaxed);
+    let answer = client.get("/readyz");
+    assert_eq!(answer.status, 503);
+    assert!(
+        answer.json()["reason"].as_str().is_some_and(|why| why.contains("partition")),
+        "{}",
+        answer.text()
+    );
+    server.cluster.healthy.store(false, Ordering::Relaxed);
+    assert!(client.get("/readyz").text().contains("lease"));
+    let answer = client.get("/health");
+    assert_eq!((answer.status, answer.json()), (503, health(false)));
+    assert_eq!(client.get("/livez").status, 200, "alive, whatever the cluster does");
+}
+
+#[test]
+fn status_leave_and_forget() {
+    let server = Server::start();
+    let mut client = server.client();
+    assert_eq!(client.get("/api/cluster/status").json(), json!({"cluster_id": "c1", "members": []}));
+    let answer = client.ask("POST", "/api/cluster/forget/node%202", "", b"{}");
+    assert_eq!((answer.status, &answer.json()["success"]), (200, &json!(true)));
+    assert_eq!(*server.cluster.forgotten.lock(), ["node 2"]);
+    let answer = client.ask("POST", "/api/cluster/forget/nobody", "", b"");
+    assert_eq!((answer.status, &answer.json()["message"]), (409, &json!("no member is called nobody")));
+    assert_eq!(client.ask("POST", "/api/cluster/forget/", "", b"").status, 400);
+    let answer = client.ask("POST", "/api/cluster/leave", "", b"{}");
+    assert_eq!((answer.status, &answer.json()["success"]), (200, &json!(true)));
+    assert!(server.cluster.left.load(Ordering::Relaxed));
+}
+
+#[test]
+fn the_dashboard_comes_with_a_policy() {
+    let server = Server::start();
+    let answer = server.client().get("/");
+    assert_eq!((answer.status, answer.header("content-type")), (200, Some("text/html; charset=utf-8")));
+    assert_eq!(answer.text(), hypercache::dashboard::page());
+    let policy = answer.header("content-security-policy").expect("a policy");
+    assert!(policy.contains("default-src 'none'") && policy.contains("script-src 'sha256-"), "{policy}");
+}
+
+#[test]
+fn links_get_the_connection_itself() {
+    let server = Server::start();
+    server.door.closed.store(true, Ordering::Relaxed);
+    let mut client = server.client();
+    let answer =
+        client.ask("GET", "/internal/link", "Connection: Upgrade\r\nUpgrade: hypercache-link\r\n", b"");
+    assert_eq!((answer.status, answer.header("upgrade")), (101, Some("hypercache-link")));
+    assert_eq!(client.read_exact(6), b"linked");
+    assert_eq!(server.client().get("/internal/link").status, 426);
+}

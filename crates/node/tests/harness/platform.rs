@@ -1,0 +1,51 @@
+//! The process around a node of the harness: no files, no password, no limits but the defaults.
+
+use commands::host::{Authentication, ConfigError, NodeHealth, ShutdownMode};
+use commands::info::InfoData;
+use node::{Limits, Platform};
+use stdx::NodeId;
+
+pub(crate) struct TestPlatform;
+
+impl Platform for TestPlatform {
+    fn config(&self) -> Vec<(String, String)> {
+        Vec::new()
+    }
+
+    fn config_set(&self, pairs: &[(&str, &[u8])]) -> Result<(), ConfigError> {
+        let name = pairs.first().map_or(String::new(), |(name, _)| (*name).to_owned());
+        Err(ConfigError::Unknown { name })
+    }
+
+    fn config_rewrite(&self) -> Result<(), String> {
+        Err("The server is running without a config file".to_owned())
+    }
+
+    fn authenticate(&self, user: &[u8], _password: &[u8]) -> Authentication {
+        Authentication::Granted(String::from_utf8_lossy(user).into_owned())
+    }
+
+    fn requires_password(&self) -> bool {
+        false
+    }
+
+    fn limits(&self) -> Limits {
+        Limits::default()
+    }
+
+    fn complete_info(&self, _info: &mut InfoData) {}
+
+    fn health(&self, _node: NodeId) -> NodeHealth {
+        NodeHealth::Up
+    }
+
+    fn shutdown(&self, _mode: ShutdownMode) -> Result<(), String> {
+        Err("a test cannot be shut down".to_owned())
+    }
+
+    fn abort_shutdown(&self) -> bool {
+        false
+    }
+
+    fn purge_memory(&self) {}
+}

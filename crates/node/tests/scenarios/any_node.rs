@@ -1,0 +1,189 @@
+//! Rule 12: any node accepts any command and answers as one server would.
+
+use crate::harness::client::text;
+use crate::harness::{Cluster, Setup};
+use std::collections::BTreeSet;
+
+/// Runs a script on one node alone and on every node of a cluster, and compares every reply.
+fn same_everywhere(script: &[&str]) {
+    let mut alone = Cluster::settled(Setup { nodes: 1, copies: 1, workers: 1, ..Setup::default() });
+    let client = alone.connect(0);
+    let expected: Vec<String> = script.iter().map(|command| text(&alone.call(client, command))).collect();
+    for seed in 0..3 {
+        let mut cluster = Cluster::settled(Setup { seed, ..Setup::default() });
+        for node in 0..3 {
+            let client = cluster.connect(node);
+            for (command, expected) in script.iter().zip(&expected) {
+                cluster.check(client, command, expected);
+            }
+            cluster.check(client, "FLUSHALL", "OK");
+        }
+    }
+}
+
+#[test]
+fn rule_12_commands_on_keys_answer_alike() {
+    same_everywhere(&[
+        "SET a 1",
+        "GET a",
+        "GET missing",
+        "INCR a",
+        "INCR b",
+        "APPEND text hello",
+        "APPEND text world",
+        "GET text",
+        "INCR text",
+        "MSET k1 v1 k2 v2 k3 v3 k4 v4 k5 v5",
+        "MGET k1 k2 missing k3 k4 k5 k1",
+        "EXISTS k1 k2 k3 k4 k5 k1 missing",
+        "DEL k1 k2 missing",
+        "MGET k1 k2 k3",
+        "SET k1 x NX",
+        "SET k1 y NX",
+        "STRLEN text",
+        "EXPIRE k3 100",
+        "PERSIST k3",
+        "DBSIZE",
+        "SELECT 1",
+        "DBSIZE",
+        "GET a",
+        "SET a other",
+        "SELECT 0",
+        "GET a",
+        "NOSUCH command",
+        "GET",
+        "SCAN nonsense",
+        "SCAN 18446744073709551615",
+    ]);
+}
+
+#[test]
+fn rule_12_transactions_answer_alike() {
+    same_everywhere(&[
+        "MULTI",
+        "SET {t}a 1",
+        "INCR {t}a",
+        "GET {t}b",
+        "PING",
+        "EXEC",
+        "MULTI",
+        "INCR {t}a",
+        "DISCARD",
+        "GET {t}a",
+        "MULTI",
+        "NOSUCH x",
+        "EXEC",
+        "EXEC",
+        "WATCH {t}a",
+        "MULTI",
+        "INCR {t}a",
+        "EXEC",
+        "WATCH {t}a",
+        "SET {t}a 7",
+        "MULTI",
+        "INCR {t}a",
+        "EXEC",
+        "GET {t}a",
+        "WATCH {t}a",
+        "SET {t}a 8",
+        "UNWATCH",
+        "MULTI",
+        "INCR {t}a",
+        "EXEC",
+        "MULTI",
+        "EXEC",
+    ]);
+}
+
+#[test]
+fn rule_12_whole_keyspace_from_any_node() {
+    let mut cluster = Cluster::settled(Setup::default());
+    let clients: Vec<_> = (0..3).map(|node| cluster.connect(node)).collect();
+    let keys: BTreeSet<String> = (0..200).map(|number| format!("key:{number}")).collect();
+    for (number, key) in keys.iter().enumerate() {
+        cluster.check(clients[number % 3], &format!("SET {key} v"), "OK");
+    }
+    for &client in &clients {
+        cluster.check(client, "DBSIZE", "(200)");
+        let listed = cluster.call(client, "KEYS *");
+        let protocol::Value::Array(items) = listed else { panic!("an array") };
+        let listed: BTreeSet<String> =
+            items.iter().map(|item| String::from_utf8_lossy(item.as_bytes().expect("a key")).into()).collect();
+        assert_eq!(listed, keys);
+        let random = text(&cluster.call(client, "RANDOMKEY"));
+        assert!(keys.contains(random.trim_matches('"')), "{random}");
+    }
+    // A walk that goes on at another node each time.
+    let (mut cursor, mut seen, mut turn) = ("0".to_owned(), BTreeSet::new(), 0);
+    loop {
+        let reply = cluster.call(clients[turn % 3], &format!("SCAN {cursor} COUNT 7"));
+        let protocol::Value::Array(parts) = reply else { panic!("an array: {reply:?}") };
+        let [next, protocol::Value::Array(items)] = &parts[..] else { panic!("two parts") };
+        seen.extend(items.iter().map(|item| text(item).trim_matches('"').to_owned()));
+        cursor = text(next).trim_matches('"').to_owned();
+        turn += 1;
+        if cursor == "0" {
+            break;
+        }
+    }
+    assert_eq!(seen, keys);
+    cluster.check(clients[1], "FLUSHALL", "OK");
+    cluster.check(clients[2], "DBSIZE", "(0)");
+    cluster.check(clients[0], "RANDOMKEY", "nil");
+}
+
+#[test]
+fn rule_12_publish_reaches_subscribers_on_every_node() {
+    let mut cluster = Cluster::settled(Setup::default());
+    let subscribers: Vec<_> = (0..3).map(|node| cluster.connect(node)).collect();
+    for &client in &subscribers {
+        cluster.check(client, "SUBSCRIBE news", "[\"subscribe\" \"news\" (1)]");
+    }
+    let pattern = cluster.connect(1);
+    cluster.check(pattern, "PSUBSCRIBE n*", "[\"psubscribe\" \"n*\" (1)]");
+    let publisher = cluster.connect(2);
+    for number in 0..10 {
+        cluster.check(publisher, &format!("PUBLISH news m{number}"), "(4)");
+    }
+    for number in 0..10 {
+        for &client in &subscribers {
+            assert_eq!(text(&cluster.wait(client)), format!("[\"message\" \"news\" \"m{number}\"]"));
+        }
+        assert_eq!(text(&cluster.wait(pattern)), format!("[\"pmessage\" \"n*\" \"news\" \"m{number}\"]"));
+    }
+    cluster.check(publisher, "PUBLISH other x", "(0)");
+}
+
+#[test]
+fn rule_12_transaction_over_two_primaries_is_refused() {
+    let mut cluster = Cluster::settled(Setup::default());
+    let (first, second) = (cluster.key_on(0, "x"), cluster.key_on(1, "y"));
+    for node in 0..3 {
+        let client = cluster.connect(node);
+        cluster.check(client, "MULTI", "OK");
+        cluster.check(client, &format!("SET {first} 1"), "QUEUED");
+        cluster.check(client, &format!("SET {second} 1"), "QUEUED");
+        cluster.check(client, "EXEC", "-CROSSSLOT Keys in request don't hash to the same slot");
+        cluster.check(client, &format!("EXISTS {first} {second}"), "(0)");
+    }
+}
+
+#[test]
+fn rule_12_watch_and_exec_over_a_forwarded_primary() {
+    let mut cluster = Cluster::settled(Setup::default());
+    let key = cluster.key_on(0, "w");
+    let (watcher, writer) = (cluster.connect(1), cluster.connect(2));
+    cluster.check(watcher, &format!("WATCH {key}"), "OK");
+    cluster.check(writer, &format!("SET {key} theirs"), "OK");
+    cluster.check(watcher, "MULTI", "OK");
+    cluster.check(watcher, &format!("SET {key} mine"), "QUEUED");
+    cluster.check(watcher, "EXEC", "nil");
+    cluster.check(watcher, &format!("GET {key}"), "\"theirs\"");
+    // All in one pipeline: the token has to be there before EXEC goes out.
+    for command in [&format!("WATCH {key}"), "MULTI", &format!("APPEND {key} !"), "EXEC"] {
+        cluster.send(watcher, command);
+    }
+    let replies: Vec<String> = (0..4).map(|_| text(&cluster.wait(watcher))).collect();
+    assert_eq!(replies, ["OK", "OK", "QUEUED", "[(7)]"]);
+    cluster.check(writer, &format!("GET {key}"), "\"theirs!\"");
+}

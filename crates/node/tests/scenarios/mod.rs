@@ -1,0 +1,3 @@
+//! What a cluster promises, one file per promise. Names say which of the design's cluster rules they cover.
+
+mod any_node;
