@@ -332,7 +332,11 @@ impl Shared {
         let ranges = map.iter().filter_map(|(partition, assignment)| {
             let (first, last) = partition.slots(map.partitions);
             let primary = index_of(routing.primary(partition)?)?;
-            let replicas = assignment.replicas().filter_map(index_of).collect();
+            // A cluster client gives every node one role: it would take a node that is primary of some slots for a
+            // mere replica if it saw it listed as one of others. So only nodes that own nothing are listed as such.
+            let is_primary = |node: &NodeId| map.assignments.iter().any(|a| a.primary == Some(*node));
+            let replicas =
+                assignment.replicas().filter(|node| !is_primary(node)).filter_map(index_of).collect();
             Some(SlotRange { first, last, primary, replicas })
         });
         ClusterView {

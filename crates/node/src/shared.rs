@@ -199,6 +199,7 @@ impl Shared {
     /// GET at once, on the caller's thread: the value, or that there is none. `None` if this node cannot answer by
     /// itself now (not the primary, no lease, an unconfirmed write); then [`Shared::call`] does.
     pub fn read_now(&self, db: u8, key: &[u8]) -> Option<Option<Vec<u8>>> {
+        let started = self.clock.mono();
         let (routing, cells) = (self.routing(), self.cells());
         let count = routing.partitions();
         if count == 0 {
@@ -227,9 +228,13 @@ impl Shared {
         });
         drop(state);
         // Read the value, then the clock, then the lease.
-        if !self.may_serve(self.clock.mono()) {
+        let ended = self.clock.mono();
+        if !self.may_serve(ended) || matches!(value, Some(None)) {
             return None;
         }
+        let get = commands::table::lookup(b"get").expect("GET is in the table");
+        let outside = self.stats.of(self.config.workers);
+        outside.ran_outside(get.index(), ended.since(started).as_nanos() as u64, value.is_some());
         match value {
             Some(None) => None,
             Some(Some(bytes)) => Some(Some(bytes)),

@@ -69,6 +69,13 @@ pub struct CommandCounters {
     buckets: OnceLock<Box<[AtomicU64; BUCKETS]>>,
 }
 
+impl CommandCounters {
+    fn bucket(&self, nanos: u64) -> &AtomicU64 {
+        let buckets = self.buckets.get_or_init(|| Box::new(std::array::from_fn(|_| AtomicU64::new(0))));
+        &buckets[bucket_of(nanos)]
+    }
+}
+
 /// All numbers of one worker.
 #[derive(Debug)]
 pub struct Stats {
@@ -118,9 +125,19 @@ impl Stats {
         if failed {
             cell.failed.store(cell.failed.load(Relaxed) + 1, Relaxed);
         }
-        let buckets = cell.buckets.get_or_init(|| Box::new(std::array::from_fn(|_| AtomicU64::new(0))));
-        let bucket = &buckets[bucket_of(nanos)];
+        let bucket = cell.bucket(nanos);
         bucket.store(bucket.load(Relaxed) + 1, Relaxed);
+    }
+
+    /// Notes a command that ran outside the workers, where several threads count in one set.
+    pub fn ran_outside(&self, command: usize, nanos: u64, hit: bool) {
+        let cell = &self.commands[command];
+        cell.calls.fetch_add(1, Relaxed);
+        cell.nanos.fetch_add(nanos, Relaxed);
+        cell.bucket(nanos).fetch_add(1, Relaxed);
+        self.counters[Counter::Commands as usize].fetch_add(1, Relaxed);
+        let lookup = if hit { Counter::Hits } else { Counter::Misses };
+        self.counters[lookup as usize].fetch_add(1, Relaxed);
     }
 
     /// Notes that a command was refused before it ran.

@@ -33,7 +33,7 @@ pub enum Stage {
     },
     /// Receives live records.
     Streaming,
-    /// In the in-sync set but not continuable: has to leave the set before it may be synced anew.
+    /// Required but not continuable: has to leave the in-sync set, or not to join it, before it may be synced anew.
     Diverged,
 }
 
@@ -135,7 +135,7 @@ impl Primary {
         {
             match self.peers.iter_mut().find(|peer| peer.node == node) {
                 Some(peer) => {
-                    if !is_in_sync && (skipped || peer.in_sync) {
+                    if !is_in_sync && (skipped || peer.in_sync || peer.stage == Stage::Diverged) {
                         (peer.stage, peer.awaits_retry, peer.acked) = (Stage::Detached, false, 0);
                     }
                     peer.in_sync = is_in_sync;
@@ -192,6 +192,9 @@ impl Primary {
     pub fn unrequire(&mut self, node: NodeId) {
         if let Some(peer) = self.peers.iter_mut().find(|peer| peer.node == node) {
             peer.required = peer.in_sync;
+            if peer.stage == Stage::Diverged && !peer.required {
+                (peer.stage, peer.awaits_retry) = (Stage::Detached, false);
+            }
         }
         self.advance();
     }

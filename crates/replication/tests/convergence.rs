@@ -140,7 +140,9 @@ impl World {
     fn see_map(&mut self, index: usize) {
         let (map, now) = (self.map.clone(), self.now());
         let node = &mut self.nodes[index];
-        node.epoch = map.epoch;
+        if std::mem::replace(&mut node.epoch, map.epoch) == map.epoch {
+            return;
+        }
         let reign = Epoch(map.reign);
         let is_primary = map.primary == index;
         let follows = map.in_sync.contains(&index) || map.learners.contains(&index);
@@ -299,7 +301,7 @@ impl World {
                 }
                 return;
             }
-            8 if in_sync && knows_all => self.map.in_sync.retain(|n| *n != node),
+            8 if in_sync && knows_all && self.random.chance(0.3) => self.map.in_sync.retain(|n| *n != node),
             9 if in_sync => {
                 // Fail-over. The old primary is out, or comes back to learn.
                 let old = self.map.primary;
@@ -331,18 +333,20 @@ impl World {
 
     fn step(&mut self) {
         self.now += 1;
-        let (a, b) = (self.random.below(NODES as u64) as usize, self.random.below(NODES as u64) as usize);
+        let (any, to) = (self.random.below(NODES as u64) as usize, self.random.below(NODES as u64) as usize);
+        // Mostly the newest primary acts; now and then one that does not know that it is deposed.
+        let primary = if self.random.chance(0.8) { self.map.primary } else { any };
         match self.random.below(100) {
-            0..=24 => self.write(a),
-            25..=49 => {
+            0..=9 => self.write(primary),
+            10..=29 => {
                 let attach = self.random.chance(0.3);
-                self.pump(a, attach);
+                self.pump(primary, attach);
             }
-            50..=94 => self.deliver(a, b),
-            95..=96 => self.see_map(a),
-            97 => self.change_map(),
-            98 => self.promote(),
-            _ if self.random.chance(0.3) => self.cut(a, b),
+            30..=88 => self.deliver(primary, to),
+            89..=92 => self.see_map(any),
+            93..=95 => self.change_map(),
+            96..=98 => self.promote(),
+            _ if self.random.chance(0.5) => self.cut(primary, to),
             _ => {}
         }
         self.check();
@@ -351,10 +355,9 @@ impl World {
     fn check(&mut self) {
         if let Some((_, primary, _)) = self.ruler() {
             let (counter, reign) = (primary.committed(), primary.reign());
-            let dump = format!("{primary:?}");
             for node in &self.map.in_sync {
                 if let Role::Follower(follower) = &self.nodes[*node].role {
-                    assert!(follower.last().counter >= counter, "node {node} lacks {:?} {:?} {counter} {:?} epoch {} {dump}", follower.last(), follower.reign(), self.map, self.nodes[*node].epoch);
+                    assert!(follower.last().counter >= counter, "node {node} lacks what is committed");
                 }
             }
             // Records up to the committed counter that this primary wrote itself are acknowledged to clients.
@@ -393,7 +396,7 @@ impl World {
     /// Delivers everything, on links that hold, under a map that stands still.
     fn quiesce(&mut self) {
         self.promotion = None;
-        for _ in 0..300 {
+        for _ in 0..100 {
             self.now += 1;
             for from in 0..NODES {
                 self.see_map(from);
@@ -430,9 +433,9 @@ impl World {
 #[test]
 fn rules_2_5_7_copies_converge_and_nothing_committed_is_lost() {
     let (mut syncs, mut fail_overs, mut diverged) = (0, 0, 0);
-    for seed in 0..60 {
+    for seed in 0..40 {
         let mut world = World::new(seed);
-        for _ in 0..4_000 {
+        for _ in 0..3_000 {
             world.step();
         }
         world.quiesce();
@@ -441,5 +444,5 @@ fn rules_2_5_7_copies_converge_and_nothing_committed_is_lost() {
         diverged += world.diverged;
     }
     // The walk is worth something only if it reaches the interesting places.
-    assert!(syncs > 100 && fail_overs > 60 && diverged > 5, "{syncs} {fail_overs} {diverged}");
+    assert!(syncs > 100 && fail_overs > 40 && diverged > 3, "{syncs} {fail_overs} {diverged}");
 }

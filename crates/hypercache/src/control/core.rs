@@ -5,9 +5,9 @@ use cluster::{ClusterMap, Member};
 use parking_lot::Mutex;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
-use stdx::{Clock, MapVersion, NodeId};
+use stdx::{Clock, MapVersion, Mono, NodeId};
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::AbortHandle;
@@ -72,8 +72,8 @@ pub(super) struct Core {
     pub(super) in_force: watch::Sender<MapVersion>,
     /// A graceful leave was accepted.
     pub(super) leaving: AtomicBool,
-    /// Leases are not renewed any more.
-    pub(super) retired: AtomicBool,
+    /// The lease is given up and never extended again. A lock, so that no grant on its way can revive it.
+    pub(super) retired: Mutex<bool>,
     /// Told once a graceful leave is done.
     pub(super) exit: Arc<Notify>,
     pub(super) tasks: Tasks,
@@ -98,12 +98,21 @@ impl Core {
 
     /// Stops renewing the lease and gives it up.
     pub(super) fn retire(&self) {
-        self.retired.store(true, Ordering::Release);
+        let mut retired = self.retired.lock();
+        *retired = true;
         self.plane.revoke_lease();
     }
 
     pub(super) fn is_retired(&self) -> bool {
-        self.retired.load(Ordering::Acquire)
+        *self.retired.lock()
+    }
+
+    /// The lease holds until `until`, unless it has been given up.
+    pub(super) fn extend_lease(&self, until: Mono) {
+        let retired = self.retired.lock();
+        if !*retired {
+            self.plane.extend_lease(until);
+        }
     }
 }
 

@@ -8,7 +8,7 @@ use cluster::lease::{LeaseHolder, LeaseRefusal};
 use parking_lot::Mutex;
 use std::sync::Arc;
 use std::time::Duration;
-use stdx::{MapVersion, Mono};
+use stdx::{MapVersion, Mono, NodeId};
 use tokio::time::{sleep, timeout};
 
 use super::core::Core;
@@ -35,17 +35,24 @@ pub(super) async fn run(core: Arc<Core>) {
 async fn follow_map(core: &Arc<Core>, held: &Mutex<Held>) {
     let mut maps = core.raft.watch();
     let mut follower = follow::Follower::default();
+    let mut is_admitted = false;
     loop {
         let map: Arc<ClusterMap> = Arc::clone(&maps.borrow_and_update());
         core.links.set_cluster(map.cluster_id);
-        core.plane.apply_map(Arc::clone(&map));
-        {
-            let mut held = held.lock();
-            held.version = map.version;
-            extend(core, &held);
+        // Until this process is registered, the map is an old one that the log is being replayed into: what it says
+        // about this node means an earlier process, which may even have been alone and in need of no lease.
+        let own = map.member(core.me.node);
+        is_admitted = is_admitted || own.is_some_and(|own| own.incarnation == core.me.incarnation);
+        if is_admitted {
+            core.plane.apply_map(Arc::clone(&map));
+            {
+                let mut held = held.lock();
+                held.version = map.version;
+                extend(core, &held);
+            }
+            core.in_force.send_replace(map.version);
+            follower.changed(core, &map);
         }
-        core.in_force.send_replace(map.version);
-        follower.changed(core, &map);
         if maps.changed().await.is_err() {
             return;
         }
@@ -54,11 +61,8 @@ async fn follow_map(core: &Arc<Core>, held: &Mutex<Held>) {
 
 /// Tells the data plane how long it may serve.
 fn extend(core: &Core, held: &Held) {
-    if core.is_retired() {
-        return;
-    }
     if let Some(until) = held.holder.valid_until(held.version) {
-        core.plane.extend_lease(until);
+        core.extend_lease(until);
     }
 }
 
@@ -101,12 +105,20 @@ async fn renew(core: &Arc<Core>, held: &Mutex<Held>) {
     }
 }
 
-/// Says when the lease is lost and when it is back.
+/// Says when the lease is lost and when it is back, and who leads.
 async fn watch(core: &Arc<Core>) {
     let mut was_held: Option<bool> = None;
     let mut lost_at = Mono::default();
+    let mut leader: Option<NodeId> = None;
     while !core.is_retired() {
         let now = core.clock.mono();
+        // Before this process is a member, what it knows of leaders is what its disk remembers.
+        let is_member = *core.in_force.borrow() > MapVersion(0);
+        let named = core.raft.leader().filter(|(node, _)| is_member && leader != Some(*node));
+        if let Some((node, at)) = named {
+            leader = Some(node);
+            core.events.info(format!("{} leads the cluster (term {})", at.name, core.raft.term()));
+        }
         let is_held = core.plane.may_serve(now);
         match (was_held, is_held) {
             (Some(true), false) => {

@@ -20,8 +20,8 @@ pub(crate) const ALLOW: &str = "GET, HEAD, PUT, POST, DELETE";
 const ENVELOPE_BYTES: usize = 128;
 /// How long the next part of a body may take to come.
 const BODY_PART_MAX: Duration = Duration::from_secs(30);
-/// A body over the limit is read to its end if it says that it is no longer than this, because many clients read a
-/// response only after they have sent everything.
+/// Of a body over the limit so much is read and forgotten, because many clients read a response only after they have
+/// sent everything.
 const DISCARD_BYTES_MAX: u64 = 256 * 1024 * 1024;
 
 /// Carries out a request on the key written as `encoded` in its path.
@@ -167,20 +167,13 @@ async fn call(server: &Server, words: &[&[u8]]) -> Result<Vec<u8>, Failure> {
 }
 
 async fn read_body(server: &Server, request: Request<Incoming>) -> Result<Bytes, Failure> {
-    let expects_go_ahead = request.headers().contains_key(EXPECT);
+    // Who waits to be told to go on has sent nothing yet, and is refused at once.
+    let waits = request.headers().contains_key(EXPECT);
     let mut incoming = request.into_body();
     let announced = incoming.size_hint();
-    let mut failure = Failure::new(
-        StatusCode::PAYLOAD_TOO_LARGE,
-        format!("the body is larger than {} bytes (http-max-body)", server.max_body),
-    );
     if announced.lower() > server.max_body as u64 {
-        // Who waits to be told to go on has sent nothing yet; everybody else is heard out, within reason.
-        failure.closes = expects_go_ahead || announced.lower() > DISCARD_BYTES_MAX;
-        if !failure.closes {
-            while next_part(&mut incoming).await?.is_some() {}
-        }
-        return Err(failure);
+        let heard_out = !waits && announced.lower() <= DISCARD_BYTES_MAX;
+        return Err(too_large(server, &mut incoming, heard_out).await);
     }
     let Some(first) = next_part(&mut incoming).await? else { return Ok(Bytes::new()) };
     if incoming.is_end_stream() && first.len() <= server.max_body {
@@ -190,13 +183,32 @@ async fn read_body(server: &Server, request: Request<Incoming>) -> Result<Bytes,
     let mut part = Some(first);
     while let Some(bytes) = part {
         if body.len() + bytes.len() > server.max_body {
-            failure.closes = true;
-            return Err(failure);
+            return Err(too_large(server, &mut incoming, true).await);
         }
         body.extend_from_slice(&bytes);
         part = next_part(&mut incoming).await?;
     }
     Ok(Bytes::from(body))
+}
+
+/// The refusal of a body over the limit. A client that is `heard_out` has sent everything, or very much, by then; else
+/// what it still sends would make its system drop the response.
+async fn too_large(server: &Server, incoming: &mut Incoming, heard_out: bool) -> Failure {
+    let message = format!("the body is larger than {} bytes (http-max-body)", server.max_body);
+    let mut failure = Failure::new(StatusCode::PAYLOAD_TOO_LARGE, message);
+    failure.closes = true;
+    let mut discarded = 0;
+    while heard_out && discarded <= DISCARD_BYTES_MAX {
+        match next_part(incoming).await {
+            Ok(Some(bytes)) => discarded += bytes.len() as u64,
+            Ok(None) => {
+                failure.closes = false;
+                break;
+            }
+            Err(broken) => return broken,
+        }
+    }
+    failure
 }
 
 async fn next_part(incoming: &mut Incoming) -> Result<Option<Bytes>, Failure> {

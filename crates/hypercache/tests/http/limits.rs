@@ -51,7 +51,9 @@ fn bodies_are_limited_in_every_framing() {
     let mut client = server.client();
     client.send(b"PUT /api/cache/big HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n");
     client.send(format!("{:x}\r\n{over}\r\n", over.len()).as_bytes());
+    client.send(b"0\r\n\r\n");
     assert_eq!(client.answer().status, 413);
+    assert_eq!(client.get("/api/cache/k").status, 200, "the connection goes on");
 
     // Whoever asks before sending is told at once.
     let mut client = server.client();

@@ -1,3 +1,8 @@
 //! What a cluster promises, one file per promise. Names say which of the design's cluster rules they cover.
 
 mod any_node;
+mod chaos;
+mod commit;
+mod coordinator;
+mod leases;
+mod order;

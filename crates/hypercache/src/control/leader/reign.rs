@@ -64,6 +64,8 @@ pub(in super::super) struct Reign {
     pub(super) term: u64,
     pub(super) granter: LeaseGranter,
     stepped_at: Mono,
+    /// Since when each living member is there in its present incarnation, as far as this reign has seen.
+    alive_since: BTreeMap<NodeId, (u64, Mono)>,
     probes: BTreeMap<NodeId, Probe>,
     /// Failures that are proposed and whose outcome is not known.
     failing: BTreeSet<NodeId>,
@@ -84,6 +86,7 @@ impl Reign {
             term,
             granter: LeaseGranter::new(since, lease, margin),
             stepped_at: since,
+            alive_since: BTreeMap::new(),
             probes: BTreeMap::new(),
             failing: BTreeSet::new(),
             down_since: BTreeMap::new(),
@@ -178,6 +181,12 @@ impl Reign {
         let state = |node: &NodeId| map.member(*node).map(|member| member.state);
         self.down_since.retain(|node, _| state(node) == Some(MemberState::Down));
         self.drained_since.retain(|node, _| state(node) == Some(MemberState::Leaving));
+        self.alive_since.retain(|node, (incarnation, _)| {
+            map.member(*node).is_some_and(|member| member.is_alive() && member.incarnation == *incarnation)
+        });
+        for member in map.members.values().filter(|member| member.is_alive()) {
+            self.alive_since.entry(member.node).or_insert((member.incarnation, now));
+        }
         for (node, member) in &map.members {
             match member.state {
                 MemberState::Down => {
@@ -197,7 +206,7 @@ impl Reign {
 
     /// Probes silent members and gives up those that do not answer.
     fn judge(&mut self, map: &ClusterMap, me: NodeId, now: Mono, actions: &mut Vec<Action>) {
-        let mut silent = self.granter.overdue(map, now, PROBE_AFTER);
+        let mut silent = self.silent(map, now, PROBE_AFTER);
         silent.retain(|node| *node != me && !self.granter.is_condemned(*node));
         self.probes.retain(|node, _| silent.contains(node));
         for node in &silent {
@@ -213,7 +222,7 @@ impl Reign {
                 actions.push(Action::Probe { node: *node, http: member.http, asked: now });
             }
         }
-        for node in self.granter.overdue(map, now, CONDEMN_AFTER) {
+        for node in self.silent(map, now, CONDEMN_AFTER) {
             let Some(probe) = self.probes.get(&node) else { continue };
             if probe.has_failed || now.since(probe.since) >= STUBBORN_AFTER {
                 self.granter.condemn(node);
@@ -221,6 +230,14 @@ impl Reign {
                 actions.push(Action::Condemned(node));
             }
         }
+    }
+
+    /// Living members that have not renewed for `after`. What an earlier incarnation has not done, or one that was
+    /// down, is not held against the present one.
+    fn silent(&self, map: &ClusterMap, now: Mono, after: Duration) -> Vec<NodeId> {
+        let mut silent = self.granter.overdue(map, now, after);
+        silent.retain(|node| self.alive_since.get(node).is_some_and(|(_, since)| now.since(*since) >= after));
+        silent
     }
 
     /// Proposes the failure of members that surely serve no more: one command each.
@@ -353,6 +370,21 @@ mod tests {
         // Stopped for ten seconds with a failed probe in hand; at once after, the other answers and renews.
         assert_eq!(run(&mut reign, &map, (11_500, 11_500), false, true), []);
         assert_eq!(run(&mut reign, &map, (11_525, 12_500), true, true), []);
+    }
+
+    #[test]
+    fn a_member_that_has_just_come_is_given_time_for_its_first_lease() {
+        let (mut reign, mut map) = (reign(), map());
+        run(&mut reign, &map, (0, 1_000), true, true);
+        run(&mut reign, &map, (1_025, 4_000), false, false);
+        reign.failure_decided(OTHER);
+        map.apply(&MapCommand::NodeDown { node: OTHER, incarnation: 1 });
+        assert_eq!(run(&mut reign, &map, (4_025, 8_000), false, false), []);
+        let returned = Member { incarnation: 2, ..map.member(OTHER).expect("remembered").clone() };
+        map.apply(&MapCommand::Register { member: returned });
+        let seen = run(&mut reign, &map, (8_025, 9_000), false, false);
+        let down = Action::NodeDown { node: OTHER, incarnation: 2 };
+        assert_eq!(seen, [(8_625, Action::Condemned(OTHER)), (8_625, down)], "it never held a lease");
     }
 
     #[test]
