@@ -23,7 +23,9 @@ use std::time::Duration;
 use stdx::Clock;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{Notify, mpsc, watch};
-use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::layer::{Layer, SubscriberExt};
+use tracing_subscriber::util::SubscriberInitExt;
 
 /// Connections that may wait to be accepted, as Redis's `tcp-backlog`.
 const BACKLOG: i32 = 511;
@@ -218,12 +220,13 @@ fn start_logging(level: &str) {
         _ => LevelFilter::WARN,
     };
     // Embedded, or in tests, a subscriber may be there already; then it stays.
-    let subscriber = tracing_subscriber::fmt()
-        .with_max_level(level)
+    let format = tracing_subscriber::fmt::layer()
         .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
         .with_target(false)
-        .with_writer(std::io::stderr)
-        .try_init();
+        .with_writer(std::io::stderr);
+    // The Raft library tells of every lost heartbeat; what matters of it the control plane reports itself.
+    let targets = Targets::new().with_default(level).with_target("openraft", LevelFilter::OFF);
+    let subscriber = tracing_subscriber::registry().with(format.with_filter(targets)).try_init();
     if let Err(error) = subscriber {
         tracing::debug!(%error, "logging was set up before");
     }

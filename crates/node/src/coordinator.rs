@@ -13,7 +13,7 @@ use cluster::planner;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
-use stdx::{Epoch, Mono, NodeId, PartitionId};
+use stdx::{Epoch, MapVersion, Mono, NodeId, PartitionId};
 
 /// Partitions handed over in one batch: held for one Raft commit.
 const HAND_OVERS_PER_BATCH: usize = 16;
@@ -44,6 +44,8 @@ pub struct Coordinator {
     shared: Arc<Shared>,
     pending: BTreeMap<PartitionId, Pending>,
     outstanding: bool,
+    /// The answer to the last batch was given under this version of the map: nothing is decided before it is seen.
+    answered_at: MapVersion,
     looked_at: Mono,
     /// No hand-overs are begun before.
     hand_over_from: Mono,
@@ -57,6 +59,7 @@ impl Coordinator {
             shared,
             pending: BTreeMap::new(),
             outstanding: false,
+            answered_at: MapVersion(0),
             looked_at: now,
             hand_over_from: now + HAND_OVER_PERIOD,
         }
@@ -66,7 +69,7 @@ impl Coordinator {
     pub fn next(&mut self, now: Mono) -> Vec<PartitionChange> {
         let map = self.shared.map();
         self.forget_decided(&map);
-        if self.outstanding || !map.is_bootstrapped() {
+        if self.outstanding || !map.is_bootstrapped() || map.version < self.answered_at {
             return Vec::new();
         }
         if now.since(self.looked_at) >= LOOK_PERIOD {
@@ -102,7 +105,9 @@ impl Coordinator {
     pub fn resolved(&mut self, result: Result<Applied, ()>) {
         self.outstanding = false;
         // Each change is settled by the map itself, see `forget_decided`; a refusal means the map has moved on.
-        drop(result);
+        if let Ok(applied) = result {
+            self.answered_at = self.answered_at.max(applied.version);
+        }
     }
 
     /// Drops what the map has decided: its epoch has moved beyond the expected one.

@@ -60,6 +60,8 @@ struct Forward {
     target: Target,
     link: Key,
     deadline: Mono,
+    /// The connection whose command this is a part of.
+    part_of: Option<Key>,
 }
 
 /// A caller outside the workers.
@@ -95,6 +97,9 @@ pub struct Worker {
     gatherings: Keyed<gather::Gathering>,
     callers: Keyed<Caller>,
     held: VecDeque<Held>,
+    /// Parts of split commands that were sent to other nodes, by connection: how many, and the map version under
+    /// which they were routed.
+    parts_sent: HashMap<Key, (u32, u64)>,
     /// Links whose requests wait in `held`: later ones of the same link queue behind.
     held_links: HashMap<Key, u32>,
     pump: Vec<PartitionId>,
@@ -128,6 +133,7 @@ impl Worker {
             gatherings: Keyed::new(),
             callers: Keyed::new(),
             held: VecDeque::new(),
+            parts_sent: HashMap::new(),
             held_links: HashMap::new(),
             pump: Vec::new(),
             flush: Vec::new(),

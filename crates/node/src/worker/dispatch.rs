@@ -387,7 +387,15 @@ impl Worker {
         target: Target,
         deadline: Mono,
     ) {
-        let key = self.forwards.insert(Forward { request, routes, target, link, deadline });
+        let part_of = match (target.owner, self.root(target).owner) {
+            (Owner::Gathering(_), Owner::Connection(connection)) => Some(connection),
+            _ => None,
+        };
+        if let Some(connection) = part_of {
+            let version = self.routing.version().0;
+            self.parts_sent.entry(connection).or_insert((0, version)).0 += 1;
+        }
+        let key = self.forwards.insert(Forward { request, routes, target, link, deadline, part_of });
         let id = u64::from(key.index) << 32 | u64::from(key.generation);
         let Some(forward) = self.forwards.get(key) else { return };
         if let Some(link) = self.links.get_mut(link) {
@@ -408,9 +416,13 @@ impl Worker {
                 self.held.push_back(held);
                 continue;
             }
+            let count = self.held.len();
             if let Some(held) = self.retry(held) {
-                blocked.insert(owner);
                 self.held.push_back(held);
+            }
+            if self.held.len() > count {
+                // It, or a part that it was split into, is held: nothing may overtake it.
+                blocked.insert(owner);
             }
         }
     }
@@ -432,9 +444,11 @@ impl Worker {
     fn must_stay_held(&self, held: &Held) -> bool {
         let Owner::Connection(key) = self.root(held.target).owner else { return false };
         let Some(Some(connection)) = self.connections.get(key) else { return false };
+        let version = self.routing.version().0;
+        let is_older = |(count, of): (u32, u64)| count > 0 && of != version;
         held.deadline > self.now
-            && connection.in_flight > 0
-            && connection.in_flight_version != self.routing.version().0
+            && (is_older((connection.in_flight, connection.in_flight_version))
+                || self.parts_sent.get(&key).is_some_and(|sent| is_older(*sent)))
     }
 
     fn retry(&mut self, held: Held) -> Option<Held> {
@@ -499,13 +513,27 @@ impl Worker {
     /// The response to a forwarded command.
     pub(super) fn forwarded(&mut self, id: u64, status: frame::Status, reply: &[u8]) {
         let key = Key { index: (id >> 32) as u32, generation: id as u32 };
-        let Some(forward) = self.forwards.remove(key) else { return };
+        let Some(forward) = self.take_forward(key) else { return };
         match status {
             frame::Status::Done => {
                 self.deliveries.push_back((forward.target, Delivery::Bytes(reply.to_vec())));
             }
             frame::Status::Stale => self.come_back(forward),
         }
+    }
+
+    /// A forwarded command is under way no longer.
+    pub(super) fn take_forward(&mut self, key: Key) -> Option<Forward> {
+        let forward = self.forwards.remove(key)?;
+        if let Some(connection) = forward.part_of {
+            if let Some((count, _)) = self.parts_sent.get_mut(&connection) {
+                *count -= 1;
+                if *count == 0 {
+                    self.parts_sent.remove(&connection);
+                }
+            }
+        }
+        Some(forward)
     }
 
     /// A forwarded command was not executed: hold it and route it anew.
@@ -544,7 +572,7 @@ impl Worker {
     pub(super) fn time_out_forwards(&mut self) {
         for key in self.forwards.keys() {
             if self.forwards.get(key).is_some_and(|forward| forward.deadline <= self.now) {
-                if let Some(forward) = self.forwards.remove(key) {
+                if let Some(forward) = self.take_forward(key) {
                     self.lost(forward);
                 }
             }

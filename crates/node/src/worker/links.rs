@@ -175,7 +175,7 @@ impl Worker {
         }
         for forward in self.forwards.keys() {
             if self.forwards.get(forward).is_some_and(|forward| forward.link == key) {
-                if let Some(forward) = self.forwards.remove(forward) {
+                if let Some(forward) = self.take_forward(forward) {
                     self.lost(forward);
                 }
             }

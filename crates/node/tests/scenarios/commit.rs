@@ -88,6 +88,7 @@ fn rule_9_writes_of_a_deposed_primary_are_in_doubt_and_reads_are_not() {
     cluster.check(writer, &format!("SET {key} old"), "OK");
     sever(&mut cluster, 0, replica);
     cluster.send(writer, &format!("SET {key} new"));
+    cluster.run(Duration::from_millis(20));
     cluster.send(reader, &format!("GET {key}"));
     cluster.run(Duration::from_millis(20));
     cluster.nodes[0].isolated = true;

@@ -83,6 +83,7 @@ fn a_replica_that_confirms_nothing_leaves_the_set() {
     cluster.control.coordinates = true;
     cluster.net.stall(0, replica, true);
     let client = cluster.connect(0);
+    cluster.control.proposed.clear();
     let before = cluster.now();
     cluster.check(client, &format!("SET {key} v"), "OK");
     let waited = cluster.now().since(before);
