@@ -195,15 +195,9 @@ impl<'a> Executor<'a> {
         if self.shared.may_serve(self.now) { Ok(()) } else { Err(Refusal::NotNow) }
     }
 
-    fn conclude<'k>(
-        &mut self,
-        guards: Guards<'_>,
-        keys: impl Iterator<Item = &'k [u8]> + Clone,
-    ) -> Executed {
+    fn conclude<'k>(&mut self, guards: Guards<'_>, keys: impl Iterator<Item = &'k [u8]> + Clone) -> Executed {
         let db = self.db;
-        self.close(guards, |state| {
-            keys.clone().map(|key| state.dirty_counter(db, key)).max().unwrap_or(0)
-        })
+        self.close(guards, |state| keys.clone().map(|key| state.dirty_counter(db, key)).max().unwrap_or(0))
     }
 
     /// As `conclude`, for a command that has seen every key.

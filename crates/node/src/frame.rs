@@ -6,8 +6,14 @@
 //!
 //! A request carries, for every partition it touches, the reign under which the sender routed it. The receiver
 //! executes only under exactly that reign: a lower one is answered `Stale` (not executed, safe to route anew), a
-//! higher one waits until the receiver's map has caught up. Requests of one connection that were routed under the
-//! same reign are therefore executed in order or refused together, never reordered.
+//! higher one waits until the receiver's map has caught up.
+//!
+//! Requests of one connection on one key must never overtake each other. While its reign is up to date they are executed
+//! in the order of the link; once it is not, all of them are refused. What is left are requests on several partitions,
+//! refused because of one, and requests given back because they waited too long: a later request on their other
+//! partitions could still be executed. So every request carries the *era* of its link, which the sender raises with
+//! every refusal it receives. The receiver remembers the partitions and the era of such a refusal, and refuses whatever
+//! touches them in the same era too, until the sender has shown, by a higher era, that it knows.
 
 use protocol::Version;
 use stdx::{Epoch, PartitionId};
@@ -127,6 +133,8 @@ pub(crate) enum Frame<'a> {
     Request {
         /// Chosen by the sender, echoed in the response.
         id: u64,
+        /// Refusals that the sender had received on this link.
+        era: u64,
         /// Partitions and reigns.
         routes: Vec<Route>,
         /// The command.
@@ -155,9 +163,10 @@ pub(crate) enum Frame<'a> {
 pub(crate) struct Malformed;
 
 /// Appends a request frame.
-pub(crate) fn encode_request(out: &mut Vec<u8>, id: u64, routes: &[Route], request: &Request) {
+pub(crate) fn encode_request(out: &mut Vec<u8>, id: u64, era: u64, routes: &[Route], request: &Request) {
     let start = begin(out, REQUEST);
     out.extend_from_slice(&id.to_le_bytes());
+    out.extend_from_slice(&era.to_le_bytes());
     out.push(match request.scope {
         Scope::Keys => 0,
         Scope::Partitions => 1,
@@ -221,6 +230,7 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<Option<(Frame<'_>, usize)>, Malform
 
 fn decode_request<'a>(reader: &mut Reader<'a>) -> Result<Frame<'a>, Malformed> {
     let id = reader.u64()?;
+    let era = reader.u64()?;
     let scope = match reader.u8()? {
         0 => Scope::Keys,
         1 => Scope::Partitions,
@@ -259,7 +269,7 @@ fn decode_request<'a>(reader: &mut Reader<'a>) -> Result<Frame<'a>, Malformed> {
     let partitions =
         if scope == Scope::Partitions { routes.iter().map(|r| r.partition).collect() } else { Vec::new() };
     let request = Request { scope, db, version, touch: bits & 2 != 0, partitions, words };
-    Ok(Frame::Request { id, routes, request })
+    Ok(Frame::Request { id, era, routes, request })
 }
 
 fn begin(out: &mut Vec<u8>, kind: u8) -> usize {
@@ -321,8 +331,9 @@ mod tests {
         };
         let routes = [Route { partition: PartitionId(7), reign: Epoch(9) }];
         let mut bytes = Vec::new();
-        encode_request(&mut bytes, 42, &routes, &request);
-        let Ok(Some((Frame::Request { id, routes: decoded, request: got }, len))) = decode(&bytes) else {
+        encode_request(&mut bytes, 42, 5, &routes, &request);
+        let Ok(Some((Frame::Request { id, era: 5, routes: decoded, request: got }, len))) = decode(&bytes)
+        else {
             panic!("a whole frame decodes")
         };
         assert_eq!((id, len, &decoded[..]), (42, bytes.len(), &routes[..]));

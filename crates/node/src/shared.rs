@@ -346,6 +346,11 @@ impl Shared {
         }
     }
 
+    /// The hash of a key as the partitions compute it.
+    pub(crate) fn hash(&self, key: &[u8]) -> u64 {
+        stdx::hash::hash64(self.hash_seed, key)
+    }
+
     pub(crate) fn cells(&self) -> Arc<[Cell]> {
         Arc::clone(&self.partitions.read())
     }

@@ -13,6 +13,7 @@
 //!
 //! Nothing here blocks, and nothing waits for another thread except for the short lock of a partition.
 
+mod ahead;
 pub(crate) mod connections;
 mod dispatch;
 mod gather;
@@ -97,12 +98,13 @@ pub struct Worker {
     gatherings: Keyed<gather::Gathering>,
     callers: Keyed<Caller>,
     held: VecDeque<Held>,
-    /// Parts of split commands that were sent to other nodes, by connection: how many, and the map version under
-    /// which they were routed.
-    parts_sent: HashMap<Key, (u32, u64)>,
+    /// How many parts of split commands are under way to other nodes, by connection.
+    parts_sent: HashMap<Key, u32>,
     /// Links whose requests wait in `held`: later ones of the same link queue behind.
     held_links: HashMap<Key, u32>,
     pump: Vec<PartitionId>,
+    /// Room for commands parsed ahead, used again for every connection.
+    ahead: ahead::Ahead,
     flush: Vec<Flush>,
     /// Connections to process again.
     ready: Vec<Key>,
@@ -136,6 +138,7 @@ impl Worker {
             parts_sent: HashMap::new(),
             held_links: HashMap::new(),
             pump: Vec::new(),
+            ahead: ahead::Ahead::default(),
             flush: Vec::new(),
             ready: Vec::new(),
             deliveries: VecDeque::new(),

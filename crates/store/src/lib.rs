@@ -20,6 +20,7 @@ mod memory;
 mod node;
 mod packed;
 mod partition;
+mod prefetch;
 mod segment;
 mod snapshot;
 mod table;

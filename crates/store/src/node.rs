@@ -7,6 +7,7 @@
 use crate::access::Access;
 use crate::memory::allocation_bytes;
 use crate::packed::{PACKED_BYTES_MAX, Packed, fits};
+use crate::prefetch::prefetch;
 use crate::value::{INTEGER_CHARS_MAX, StringRef};
 use stdx::Wall;
 
@@ -45,6 +46,14 @@ impl Node {
         }
         let value = value.as_bytes(&mut [0; INTEGER_CHARS_MAX]).to_vec();
         Node::Large(Box::new(Large { key: key.into(), value, expire_at, access, raw: false }))
+    }
+
+    /// Brings header, key and the start of the value closer.
+    pub(crate) fn prefetch(&self) {
+        match self {
+            Node::Packed(packed) => packed.prefetch(),
+            Node::Large(large) => prefetch(&**large),
+        }
     }
 
     pub(crate) fn key(&self) -> &[u8] {

@@ -11,6 +11,7 @@
 
 use crate::access::Access;
 use crate::memory::allocation_bytes;
+use crate::prefetch::prefetch_start;
 use crate::value::{Repr, StringRef};
 use stdx::Wall;
 
@@ -50,6 +51,11 @@ impl Packed {
         }
         debug_assert_eq!(bytes.len(), total);
         Packed(bytes.into_boxed_slice())
+    }
+
+    /// Brings header, key and the start of the value closer.
+    pub(crate) fn prefetch(&self) {
+        prefetch_start(&self.0);
     }
 
     pub(crate) fn key(&self) -> &[u8] {

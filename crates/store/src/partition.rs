@@ -91,6 +91,20 @@ impl Partition {
         (!is_expired(node.expire_at(), now)).then(|| EntryRef::new(node, now))
     }
 
+    /// First half of warming up for a key that will be looked up soon: brings its place in the table closer.
+    pub fn prefetch_place(&self, db: u8, hash: u64) {
+        if let Some(database) = self.database(db) {
+            database.table().prefetch_home(mark_of(hash));
+        }
+    }
+
+    /// Second half, some time after [`Partition::prefetch_place`]: brings the entry closer.
+    pub fn prefetch_entry(&self, db: u8, hash: u64) {
+        if let Some(database) = self.database(db) {
+            database.table().prefetch_node(mark_of(hash));
+        }
+    }
+
     /// Applies an effect: the only way in which content changes. `hash` is that of the effect's key and ignored by
     /// [`Effect::Flush`]; `now` only sets the access clock. The same effects in the same order give the same content.
     ///

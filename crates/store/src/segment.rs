@@ -9,6 +9,7 @@
 
 use crate::memory::allocation_bytes;
 use crate::node::Node;
+use crate::prefetch::prefetch;
 
 /// Slots of a segment before it is split: bounds the work of one split or growth.
 pub(crate) const SEGMENT_SLOTS_MAX: usize = 1024;
@@ -67,6 +68,24 @@ impl Segment {
                 here if here == mark && self.nodes[slot].key() == key => return Some(slot),
                 _ => slot = self.after(slot),
             }
+        }
+    }
+
+    /// Brings the home of a mark closer: where [`Segment::find`] will begin.
+    pub(crate) fn prefetch_home(&self, mark: u32) {
+        let home = self.home(mark);
+        prefetch(&self.marks[home]);
+        prefetch(&self.nodes[home]);
+    }
+
+    /// Brings the node closer that `find` will most likely end at.
+    pub(crate) fn prefetch_node(&self, mark: u32) {
+        let mut slot = self.home(mark);
+        while self.marks[slot] != UNUSED {
+            if self.marks[slot] == mark {
+                return self.nodes[slot].prefetch();
+            }
+            slot = self.after(slot);
         }
     }
 

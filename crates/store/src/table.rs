@@ -68,6 +68,16 @@ impl Table {
         Some(segment.node_mut(slot))
     }
 
+    /// See [`Segment::prefetch_home`].
+    pub(crate) fn prefetch_home(&self, mark: u32) {
+        self.segment(mark).prefetch_home(mark);
+    }
+
+    /// See [`Segment::prefetch_node`].
+    pub(crate) fn prefetch_node(&self, mark: u32) {
+        self.segment(mark).prefetch_node(mark);
+    }
+
     /// Adds a node whose key is not here yet.
     pub(crate) fn insert(&mut self, mark: u32, node: Node) {
         loop {

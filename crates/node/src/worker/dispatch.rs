@@ -14,7 +14,7 @@ use commands::generic::scan;
 use commands::{Args, Command, Flags, Gather, Run};
 use protocol::{Reply, Version};
 use smallvec::SmallVec;
-use std::collections::HashSet;
+use std::collections::HashMap;
 use stdx::{Mono, PartitionId, Random};
 
 /// Keys of different primaries where one primary is needed.
@@ -392,14 +392,13 @@ impl Worker {
             _ => None,
         };
         if let Some(connection) = part_of {
-            let version = self.routing.version().0;
-            self.parts_sent.entry(connection).or_insert((0, version)).0 += 1;
+            *self.parts_sent.entry(connection).or_insert(0) += 1;
         }
         let key = self.forwards.insert(Forward { request, routes, target, link, deadline, part_of });
         let id = u64::from(key.index) << 32 | u64::from(key.generation);
         let Some(forward) = self.forwards.get(key) else { return };
         if let Some(link) = self.links.get_mut(link) {
-            frame::encode_request(&mut link.output, id, &forward.routes, &forward.request);
+            frame::encode_request(&mut link.output, id, link.era, &forward.routes, &forward.request);
         }
         self.stat(Counter::Forwarded, 1);
         self.queue_link_flush(link);
@@ -407,12 +406,13 @@ impl Worker {
 
     /// Tries held commands again, in order. Later ones of the same connection or link wait behind one that is still held.
     pub(super) fn retry_held(&mut self) {
-        let mut blocked: HashSet<Owner> = HashSet::new();
+        // By who waits: whether its commands may go on in this pass.
+        let mut may_go: HashMap<Owner, bool> = HashMap::new();
         for _ in 0..self.held.len() {
             let Some(held) = self.held.pop_front() else { break };
             let owner = self.root(held.target).owner;
-            if blocked.contains(&owner) || self.must_stay_held(&held) {
-                blocked.insert(owner);
+            let goes = *may_go.entry(owner).or_insert_with(|| self.is_quiet(owner));
+            if !goes && held.deadline > self.now {
                 self.held.push_back(held);
                 continue;
             }
@@ -422,7 +422,7 @@ impl Worker {
             }
             if self.held.len() > count {
                 // It, or a part that it was split into, is held: nothing may overtake it.
-                blocked.insert(owner);
+                may_go.insert(owner, false);
             }
         }
     }
@@ -439,16 +439,13 @@ impl Worker {
         root
     }
 
-    /// A command that came back while others of its connection, routed by an older map, are still under way, waits
-    /// for them: they come back too, and the order of the connection has to be kept.
-    fn must_stay_held(&self, held: &Held) -> bool {
-        let Owner::Connection(key) = self.root(held.target).owner else { return false };
-        let Some(Some(connection)) = self.connections.get(key) else { return false };
-        let version = self.routing.version().0;
-        let is_older = |(count, of): (u32, u64)| count > 0 && of != version;
-        held.deadline > self.now
-            && (is_older((connection.in_flight, connection.in_flight_version))
-                || self.parts_sent.get(&key).is_some_and(|sent| is_older(*sent)))
+    /// Whether nothing of a connection is under way. A command that came back waits for later ones that were sent
+    /// after it: they come back too, and then all go on in their order.
+    fn is_quiet(&self, owner: Owner) -> bool {
+        let Owner::Connection(key) = owner else { return true };
+        let in_flight =
+            matches!(self.connections.get(key), Some(Some(connection)) if connection.in_flight > 0);
+        !in_flight && !self.parts_sent.contains_key(&key)
     }
 
     fn retry(&mut self, held: Held) -> Option<Held> {
@@ -518,7 +515,12 @@ impl Worker {
             frame::Status::Done => {
                 self.deliveries.push_back((forward.target, Delivery::Bytes(reply.to_vec())));
             }
-            frame::Status::Stale => self.come_back(forward),
+            frame::Status::Stale => {
+                if let Some(link) = self.links.get_mut(forward.link) {
+                    link.era += 1;
+                }
+                self.come_back(forward);
+            }
         }
     }
 
@@ -526,7 +528,7 @@ impl Worker {
     pub(super) fn take_forward(&mut self, key: Key) -> Option<Forward> {
         let forward = self.forwards.remove(key)?;
         if let Some(connection) = forward.part_of {
-            if let Some((count, _)) = self.parts_sent.get_mut(&connection) {
+            if let Some(count) = self.parts_sent.get_mut(&connection) {
                 *count -= 1;
                 if *count == 0 {
                     self.parts_sent.remove(&connection);

@@ -39,8 +39,12 @@ pub struct WantedLink {
     pub http: SocketAddr,
 }
 
-/// A request of the peer that has not been answered: its routes, while it is held.
-type HeldRoutes = SmallVec<[Route; 1]>;
+/// A request of the peer that has not been answered: how it came, while it is held.
+#[derive(Default)]
+struct HeldRoutes {
+    era: u64,
+    routes: SmallVec<[Route; 1]>,
+}
 
 /// One link.
 pub(super) struct Link {
@@ -51,6 +55,10 @@ pub(super) struct Link {
     pub(super) gated: HashMap<u64, (Vec<u8>, u32)>,
     /// Routes of held requests, by request id.
     held_routes: HashMap<u64, HeldRoutes>,
+    /// Refusals received on it, sent along with every request; see [`frame`].
+    pub(super) era: u64,
+    /// Partitions of requests that were refused although a later one on them could be executed, with their era.
+    refused: HashMap<PartitionId, u64>,
     pub(super) closing: bool,
     pub(super) flush_queued: bool,
 }
@@ -69,6 +77,8 @@ impl Worker {
             output: Vec::new(),
             gated: HashMap::new(),
             held_routes: HashMap::new(),
+            era: 0,
+            refused: HashMap::new(),
             closing: false,
             flush_queued: false,
         });
@@ -239,7 +249,10 @@ impl Worker {
 
     fn handle_frame(&mut self, key: Key, peer: LinkPeer, frame: Frame<'_>) {
         match frame {
-            Frame::Request { id, routes, request } => self.serve_request(key, id, routes, request),
+            Frame::Request { id, era, routes, request } => {
+                let routes = HeldRoutes { era, routes: SmallVec::from_vec(routes) };
+                self.serve_request(key, id, routes, request);
+            }
             Frame::Response { id, status, reply } => self.forwarded(id, status, reply),
             Frame::Replication { partition, message } => match replication::decode(message) {
                 Ok(message) => self.replication_message(key, peer, partition, message),
@@ -291,9 +304,8 @@ impl Worker {
     }
 
     /// A request of the peer: run it here, under exactly the reigns it was routed by.
-    fn serve_request(&mut self, key: Key, id: u64, routes: Vec<Route>, request: Request) {
+    fn serve_request(&mut self, key: Key, id: u64, routes: HeldRoutes, request: Request) {
         let target = self.target(Owner::Link(key), id);
-        let routes: HeldRoutes = SmallVec::from_vec(routes);
         if self.held_links.contains_key(&key) {
             self.hold_for_link(key, id, routes, request, target);
             return;
@@ -333,8 +345,9 @@ impl Worker {
         let mut out = Vec::new();
         let started = self.now;
         let result = match find(request.scope, args) {
-            Some(command) if request.scope == Scope::Node || !routes.is_empty() => {
-                let result = self.run_here(command, args, &meta, &routes, target, &mut out);
+            _ if self.overtakes(key, &routes) => Err(Refusal::Stale),
+            Some(command) if request.scope == Scope::Node || !routes.routes.is_empty() => {
+                let result = self.run_here(command, args, &meta, &routes.routes, target, &mut out);
                 if result.is_ok() {
                     self.now = self.shared.clock.mono();
                     let failed = out.first() == Some(&b'-');
@@ -352,7 +365,12 @@ impl Worker {
             Ok(Outcome::Ready) => self.respond(key, target.slot, Status::Done, &out),
             Ok(Outcome::Gated(gates)) => self.deliver_gated(target, out, gates),
             Ok(Outcome::Elsewhere | Outcome::Held) => {}
-            Err(Refusal::Stale) => self.respond(key, target.slot, Status::Stale, &[]),
+            Err(Refusal::Stale) => {
+                if routes.routes.len() > 1 {
+                    self.remember_refusal(key, &routes);
+                }
+                self.respond(key, target.slot, Status::Stale, &[]);
+            }
             Err(Refusal::Behind | Refusal::NotNow) => return Some((routes, request)),
         }
         None
@@ -373,6 +391,7 @@ impl Worker {
         };
         if self.now >= deadline {
             self.unhold_link(key);
+            self.remember_refusal(key, &routes);
             self.respond(key, target.slot, Status::Stale, &[]);
             return None;
         }
@@ -387,6 +406,21 @@ impl Worker {
                 }
                 Some(super::Held { request, target, deadline })
             }
+        }
+    }
+
+    /// Whether a request would overtake one that was refused and whose sender does not know it yet.
+    fn overtakes(&mut self, key: Key, routes: &HeldRoutes) -> bool {
+        let Some(link) = self.links.get_mut(key) else { return false };
+        if !link.refused.is_empty() {
+            link.refused.retain(|_, era| *era >= routes.era);
+        }
+        routes.routes.iter().any(|route| link.refused.contains_key(&route.partition))
+    }
+
+    fn remember_refusal(&mut self, key: Key, routes: &HeldRoutes) {
+        if let Some(link) = self.links.get_mut(key) {
+            link.refused.extend(routes.routes.iter().map(|route| (route.partition, routes.era)));
         }
     }
 

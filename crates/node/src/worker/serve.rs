@@ -1,7 +1,8 @@
 //! Serving a connection: from bytes to commands to replies in order.
 
+use super::ahead::{Ahead, FlatWords, Tail};
 use super::dispatch::{Meta, Outcome};
-use super::{Worker, dispatch};
+use super::{Worker, ahead, dispatch};
 use crate::connection::{Connection, OPEN_REPLIES_MAX, Queued};
 use crate::frame::{Scope, Words};
 use crate::stats::Counter;
@@ -10,7 +11,7 @@ use commands::host::{Pause, SlowlogEntry};
 use commands::session::{ReplyMode, SessionCtx};
 use commands::table::SessionFn;
 use commands::{Args, Command, Flags, Run, pubsub, transaction as texts};
-use protocol::{Limits as ParseLimits, Parsed, Reply};
+use protocol::{Limits as ParseLimits, Reply};
 use smallvec::SmallVec;
 use stdx::PartitionId;
 
@@ -26,6 +27,8 @@ enum Next {
 const SLOWLOG_ARGUMENTS_MAX: usize = 32;
 /// As Redis's slow log: longer arguments are cut.
 const SLOWLOG_ARGUMENT_BYTES_MAX: usize = 128;
+/// A single command with more words than this is worth warming up for (MGET, MSET).
+const WARM_WORDS_MIN: usize = 4;
 /// Samples of one latency event, as Redis keeps them.
 const LATENCY_SAMPLES_MAX: usize = 160;
 
@@ -34,7 +37,7 @@ impl Worker {
     pub fn process(&mut self, key: Key) {
         let Some(mut connection) = self.connections.get_mut(key).and_then(Option::take) else { return };
         let mut input = std::mem::take(&mut connection.input);
-        let mut parsed = std::mem::take(&mut connection.parsed);
+        let mut ahead = std::mem::take(&mut self.ahead);
         connection.stalled = false;
         connection.active = true;
         let mut at = 0;
@@ -44,43 +47,32 @@ impl Worker {
                 break;
             }
             let limits = self.parse_limits(&connection);
-            let rest = input.get(at..).unwrap_or_default();
-            match connection.parser.parse(rest, &mut parsed, &limits) {
-                Ok(Parsed::Command { consumed }) => {
-                    let mut words: SmallVec<[&[u8]; 16]> = SmallVec::new();
-                    parsed.fill(rest, &mut words);
-                    match self.handle(key, &mut connection, Args::new(&words)) {
-                        Next::Continue => at += consumed,
-                        Next::Wait => {
-                            connection.parser.reset();
-                            connection.stalled = true;
-                            break;
-                        }
-                    }
-                }
-                Ok(Parsed::Empty { consumed }) => at += consumed,
-                Ok(Parsed::Incomplete { .. }) => {
-                    if rest.len() > self.limits.query_bytes_max {
-                        connection.closing = true;
-                    }
+            // Authenticating changes the limits of what follows.
+            let most = if connection.session.authenticated { usize::MAX } else { 1 };
+            let tail = ahead.parse(&mut connection, &input, &mut at, &limits, most);
+            let complete = self.run_ahead(key, &mut connection, &ahead, &input, &mut at);
+            if !complete {
+                // What was parsed and not run is parsed again when its turn comes.
+                connection.parser.reset();
+                connection.parsed.clear();
+                break;
+            }
+            match tail {
+                Tail::Open => {}
+                Tail::Incomplete => {
+                    connection.closing |= input.len() - at > self.limits.query_bytes_max;
                     break;
                 }
-                Err(error) => {
-                    let mut bytes = Vec::new();
-                    Reply::new(&mut bytes, connection.session.version)
-                        .error(&format!("ERR {}", error.message()));
-                    self.shared.stats.of(self.index).error(b"ERR");
-                    connection.reply(&bytes);
+                Tail::Broken(error) => {
+                    let mode = connection.session.reply_mode;
+                    self.answer_error(&mut connection, &format!("ERR {}", error.message()), mode);
                     connection.closing = true;
                 }
             }
         }
+        self.ahead = ahead;
         input.drain(..at);
-        if input.is_empty() {
-            // Otherwise it may hold the words of a command that has arrived only in part.
-            parsed.clear();
-        }
-        (connection.input, connection.parsed) = (input, parsed);
+        connection.input = input;
         let limit = self.limits.output_bytes_max_normal;
         if limit > 0 && connection.output.len() > limit {
             connection.closing = true;
@@ -91,6 +83,41 @@ impl Worker {
             *place = Some(connection);
         }
         self.queue_flush(key);
+    }
+
+    /// Runs commands that were parsed ahead; false if it had to stop before the last.
+    fn run_ahead(
+        &mut self,
+        key: Key,
+        connection: &mut Connection,
+        ahead: &Ahead,
+        input: &[u8],
+        at: &mut usize,
+    ) -> bool {
+        let (mut flat, mut ends) = (FlatWords::new(), SmallVec::new());
+        ahead.words(input, &mut flat, &mut ends);
+        let mut commands: SmallVec<[ahead::Next<'_>; 64]> = SmallVec::new();
+        ahead.commands(&flat, &ends).for_each(|command| commands.push(command));
+        if commands.len() > 1 || commands.iter().any(|command| command.words.len() > WARM_WORDS_MIN) {
+            self.warm_up(connection.session.db, &commands);
+        }
+        for (index, command) in commands.iter().enumerate() {
+            if connection.closing {
+                return true;
+            }
+            if index > 0 && self.must_wait(connection) {
+                connection.stalled = true;
+                return false;
+            }
+            match self.handle(key, connection, Args::new(command.words), command.command) {
+                Next::Continue => *at = command.end,
+                Next::Wait => {
+                    connection.stalled = true;
+                    return false;
+                }
+            }
+        }
+        true
     }
 
     /// Whether the next command has to wait for replies of earlier ones.
@@ -109,9 +136,15 @@ impl Worker {
     }
 
     /// Runs one command of a connection, or queues it in its transaction.
-    fn handle(&mut self, key: Key, connection: &mut Connection, args: Args<'_>) -> Next {
+    fn handle(
+        &mut self,
+        key: Key,
+        connection: &mut Connection,
+        args: Args<'_>,
+        command: Option<&'static Command>,
+    ) -> Next {
         let mode = connection.session.reply_mode;
-        let command = match self.admit(connection, args) {
+        let command = match self.admit(connection, args, command) {
             Ok(command) => command,
             Err(error) => {
                 if let Some(transaction) = &mut connection.transaction {
@@ -142,8 +175,16 @@ impl Worker {
     }
 
     /// Finds the command and checks whether this session may run it now.
-    fn admit(&mut self, connection: &mut Connection, args: Args<'_>) -> Result<&'static Command, String> {
-        let command = commands::find(args).map_err(|error| error.to_string())?;
+    fn admit(
+        &mut self,
+        connection: &mut Connection,
+        args: Args<'_>,
+        command: Option<&'static Command>,
+    ) -> Result<&'static Command, String> {
+        let command = match command {
+            Some(command) => command,
+            None => commands::find(args).map_err(|error| error.to_string())?,
+        };
         let session = &connection.session;
         let refusal = if !session.authenticated && !command.flags.has(Flags::NO_AUTH) {
             Some("NOAUTH Authentication required.".to_owned())
@@ -320,8 +361,11 @@ impl Worker {
         started: stdx::Mono,
         failed: bool,
     ) {
-        let ended = self.shared.clock.mono();
-        self.now = ended;
+        // Running a command on partitions has read the clock at its end, for the lease.
+        if self.now == started {
+            self.now = self.shared.clock.mono();
+        }
+        let ended = self.now;
         let nanos = ended.0 - started.0;
         self.shared.stats.of(self.index).ran(command.index(), nanos, failed);
         connection.session.last_command = command.name;

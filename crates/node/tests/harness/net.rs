@@ -86,14 +86,7 @@ impl Net {
     }
 
     /// Asks for a link unless that is under way already.
-    pub(crate) fn dial(
-        &mut self,
-        from: Place,
-        to: usize,
-        incarnation: u64,
-        now: Mono,
-        random: &mut Random,
-    ) {
+    pub(crate) fn dial(&mut self, from: Place, to: usize, incarnation: u64, now: Mono, random: &mut Random) {
         let known = self.dials.iter().any(|dial| dial.from == from && dial.to == to);
         if known || self.severed[from.0][to] {
             return;
@@ -198,7 +191,8 @@ impl End {
                 break;
             }
             // Now and then only a part has arrived.
-            let cut = if random.chance(0.1) { random.below(bytes.len() as u64) as usize } else { bytes.len() };
+            let cut =
+                if random.chance(0.1) { random.below(bytes.len() as u64) as usize } else { bytes.len() };
             let Some(input) = worker.link_input(self.key) else { break };
             input.extend(bytes.drain(..cut));
             any = true;

@@ -107,8 +107,10 @@ fn rule_12_whole_keyspace_from_any_node() {
         cluster.check(client, "DBSIZE", "(200)");
         let listed = cluster.call(client, "KEYS *");
         let protocol::Value::Array(items) = listed else { panic!("an array") };
-        let listed: BTreeSet<String> =
-            items.iter().map(|item| String::from_utf8_lossy(item.as_bytes().expect("a key")).into()).collect();
+        let listed: BTreeSet<String> = items
+            .iter()
+            .map(|item| String::from_utf8_lossy(item.as_bytes().expect("a key")).into())
+            .collect();
         assert_eq!(listed, keys);
         let random = text(&cluster.call(client, "RANDOMKEY"));
         assert!(keys.contains(random.trim_matches('"')), "{random}");

@@ -25,8 +25,8 @@ enum Operation {
 
 struct Session {
     client: ClientId,
-    /// Index of the register it writes now.
-    register: usize,
+    /// Index of the register it writes now; one that only reads is never stuck behind a write of its own.
+    register: Option<usize>,
     operation: Option<Operation>,
 }
 
@@ -55,10 +55,11 @@ impl Chaos {
         (control.plans, control.coordinates, control.fails_over) = (true, true, true);
         control.lost_answers = 0.2;
         control.map_lag_max = Duration::from_millis(20);
-        let mut chaos = Chaos { cluster, registers: Vec::new(), sessions: Vec::new(), tally: Tally::default() };
+        let mut chaos =
+            Chaos { cluster, registers: Vec::new(), sessions: Vec::new(), tally: Tally::default() };
         for number in 0..9 {
             let client = chaos.cluster.connect(number % 3);
-            let register = chaos.new_register();
+            let register = (number < 6).then(|| chaos.new_register());
             chaos.sessions.push(Session { client, register, operation: None });
         }
         chaos
@@ -83,8 +84,8 @@ impl Chaos {
 
     fn start(&mut self, index: usize) {
         let client = self.sessions[index].client;
-        let operation = if self.cluster.random.chance(0.5) {
-            let register = self.sessions[index].register;
+        let writes = self.sessions[index].register.filter(|_| self.cluster.random.chance(0.5));
+        let operation = if let Some(register) = writes {
             self.registers[register].started += 1;
             let Register { key, started, .. } = self.registers[register].clone();
             self.cluster.send(client, &format!("SET {key} {started}"));
@@ -107,7 +108,7 @@ impl Chaos {
                 self.tally.acknowledged += 1;
             }
             (Operation::Write { .. }, "INDOUBT") => {
-                self.sessions[index].register = self.new_register();
+                self.sessions[index].register = Some(self.new_register());
                 self.tally.in_doubt += 1;
             }
             (Operation::Read { register, at_least }, "") => {
@@ -118,7 +119,10 @@ impl Chaos {
                     number => number.parse().expect("only numbers are written"),
                 };
                 let seed = self.cluster.setup.seed;
-                assert!(at_least <= value && value <= *started, "{key}: {at_least} <= {value} <= {started} (seed {seed})");
+                assert!(
+                    at_least <= value && value <= *started,
+                    "{key}: {at_least} <= {value} <= {started} (seed {seed})"
+                );
                 self.tally.read += 1;
             }
             (_, "CLUSTERDOWN" | "TRYAGAIN") => self.tally.refused += 1,
@@ -138,9 +142,11 @@ impl Chaos {
             6 | 7 => net.stall(a, b, false),
             8 if stopped == 0 => nodes[a].paused = true,
             9 if stopped == 0 => nodes[a].isolated = true,
-            _ => {
+            // Long enough, mostly, to be failed over.
+            _ if random.chance(0.3) => {
                 (nodes[a].paused, nodes[a].isolated) = (false, false);
             }
+            _ => {}
         }
     }
 
@@ -155,7 +161,7 @@ impl Chaos {
     }
 
     fn run(&mut self) {
-        let end = self.cluster.now() + Duration::from_secs(12);
+        let end = self.cluster.now() + Duration::from_secs(10);
         while self.cluster.now() < end {
             if self.cluster.random.chance(0.0015) {
                 self.trouble();
@@ -170,7 +176,10 @@ impl Chaos {
             let line = text(&self.cluster.call(reader, &format!("GET {}", register.key)));
             let value: i64 = line.trim_matches('"').parse().unwrap_or(0);
             let Register { key, acknowledged, started } = register;
-            assert!(acknowledged <= value && value <= started, "{key}: {acknowledged} <= {value} <= {started}");
+            assert!(
+                acknowledged <= value && value <= started,
+                "{key}: {acknowledged} <= {value} <= {started}"
+            );
         }
     }
 }
@@ -178,7 +187,7 @@ impl Chaos {
 #[test]
 fn rules_1_to_9_no_stale_read_and_no_lost_write_whatever_happens() {
     let mut total = Tally::default();
-    for seed in 0..6 {
+    for seed in 0..4 {
         let mut chaos = Chaos::new(seed);
         chaos.run();
         total.acknowledged += chaos.tally.acknowledged;

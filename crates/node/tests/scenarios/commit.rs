@@ -130,7 +130,8 @@ fn rule_9_a_forwarded_write_whose_link_breaks_is_in_doubt_and_a_read_is_repeated
 
 #[test]
 fn rule_9_half_of_a_write_is_in_doubt() {
-    let mut cluster = Cluster::settled(Setup { forward_timeout: Duration::from_millis(300), ..Setup::default() });
+    let mut cluster =
+        Cluster::settled(Setup { forward_timeout: Duration::from_millis(300), ..Setup::default() });
     let (here, there) = (cluster.key_on(0, "a"), cluster.key_on(1, "b"));
     let client = cluster.connect(0);
     sever(&mut cluster, 0, 1);

@@ -1,8 +1,8 @@
 //! Rules 8 and 12: the commands of one connection keep their order while partitions move under them.
 
 use crate::harness::client::{ClientId, text};
-use crate::harness::{Cluster, Setup, member};
-use cluster::map::MapCommand;
+use crate::harness::{Cluster, Setup, id, member};
+use cluster::map::{MapCommand, PartitionOp};
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 use stdx::Random;
@@ -177,6 +177,29 @@ fn transactions_are_atomic_while_partitions_move() {
         }
         assert!(seen > 100, "{seen}");
         cluster.run(Duration::from_millis(500));
-        cluster.check(readers[0], "GET {t}a", "\"300\"");
+        let last = cluster.connect(0);
+        cluster.check(last, "GET {t}a", "\"300\"");
     }
+}
+
+#[test]
+fn a_request_routed_under_an_older_reign_is_refused() {
+    let mut cluster = Cluster::settled(Setup::default());
+    let mut keys = (0..).map(|number| format!("k{number}"));
+    let is_fit = |key: &String| cluster.primary_of(key) == 0 && cluster.replicas_of(key) == [2];
+    let key = keys.find(is_fit).expect("some partition is so");
+    let client = cluster.connect(1);
+    cluster.nodes[1].isolated = true;
+    // Node 0 is deposed and comes back while the request is on its way.
+    cluster.net.stall(1, 0, true);
+    cluster.send(client, &format!("INCR {key}"));
+    for to in [2, 0] {
+        cluster.change(&key, PartitionOp::HandOver { to: id(to) });
+        cluster.run(Duration::from_millis(20));
+    }
+    cluster.net.stall(1, 0, false);
+    cluster.run(Duration::from_millis(100));
+    assert_eq!(cluster.reply(client), None, "executed under a reign it was not routed by");
+    cluster.nodes[1].isolated = false;
+    assert_eq!(text(&cluster.wait(client)), "(1)");
 }
