@@ -55,7 +55,11 @@ pub(crate) struct Executor<'a> {
     pub(crate) lookups: &'a mut (u64, u64),
 }
 
-type Guards<'a> = SmallVec<[(PartitionId, MutexGuard<'a, State>); 1]>;
+/// A locked partition.
+pub(crate) type Guard<'a> = (PartitionId, MutexGuard<'a, State>);
+/// The commands of a transaction; gives back database and name of every key they name.
+type TogetherFn<'f, 'a> = dyn FnMut(&mut Executor<'a>, &mut [Guard<'_>]) -> Vec<(u8, Vec<u8>)> + 'f;
+type Guards<'a> = SmallVec<[Guard<'a>; 1]>;
 
 impl<'a> Executor<'a> {
     /// Runs a `Read` or `Write` on the partitions of its keys. `routes` are sorted by partition, without doubles.
@@ -131,7 +135,7 @@ impl<'a> Executor<'a> {
     pub(crate) fn together(
         &mut self,
         routes: &[Route],
-        body: &mut dyn FnMut(&mut Self, &mut [(PartitionId, MutexGuard<'_, State>)]) -> Vec<(u8, Vec<u8>)>,
+        body: &mut TogetherFn<'_, 'a>,
     ) -> Result<Executed, Refusal> {
         let mut guards = self.lock(routes)?;
         self.check_lease()?;

@@ -156,10 +156,10 @@ impl State {
 
     fn leave_role(&mut self, next: MapRole, void: bool, to: &Assignment, aftermath: &mut Aftermath) {
         if let (Role::Follower { follower, primary }, MapRole::InSync | MapRole::Learner) = (&self.role, next)
+            && follower.reign() == to.reign
+            && Some(*primary) == to.primary
         {
-            if follower.reign() == to.reign && Some(*primary) == to.primary {
-                return;
-            }
+            return;
         }
         let (mut log, mut stage) = match std::mem::replace(&mut self.role, Role::None) {
             Role::None => (Log::default(), FollowerStage::Usable),

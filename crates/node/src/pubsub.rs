@@ -68,7 +68,8 @@ impl Registry {
     /// Everybody on this node who gets a message published on `channel`.
     pub(crate) fn receivers(&self, kind: ChannelKind, channel: &[u8], message: &[u8]) -> Vec<Outgoing> {
         let mut out = Vec::new();
-        let (mut channel_copy, mut message_copy): (Option<Arc<[u8]>>, Option<Arc<[u8]>>) = (None, None);
+        let mut channel_copy: Option<Arc<[u8]>> = None;
+        let mut message_copy: Option<Arc<[u8]>> = None;
         let mut add = |to: Subscriber, kind, pattern: Option<Arc<[u8]>>| {
             let channel = Arc::clone(channel_copy.get_or_insert_with(|| channel.into()));
             let message = Arc::clone(message_copy.get_or_insert_with(|| message.into()));

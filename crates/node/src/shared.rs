@@ -375,10 +375,10 @@ impl Shared {
     pub(crate) fn post(&self, worker: usize, mail: Mail) {
         let mailbox = &self.mailboxes[worker];
         mailbox.mail.lock().push(mail);
-        if !mailbox.awake.swap(true, Ordering::AcqRel) {
-            if let Some(waker) = &*mailbox.waker.read() {
-                waker();
-            }
+        if !mailbox.awake.swap(true, Ordering::AcqRel)
+            && let Some(waker) = &*mailbox.waker.read()
+        {
+            waker();
         }
     }
 

@@ -173,8 +173,7 @@ impl Primary {
 
     /// Whether everything up to `counter` is committed, and `node` has it.
     pub fn has_confirmed(&self, node: NodeId, counter: u64) -> bool {
-        self.committed >= counter
-            && self.peers.iter().any(|peer| peer.node == node && peer.acked >= counter)
+        self.committed >= counter && self.peers.iter().any(|peer| peer.node == node && peer.acked >= counter)
     }
 
     /// Learners that have caught up and are not required yet.

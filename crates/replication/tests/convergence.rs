@@ -230,7 +230,9 @@ impl World {
     fn deliver(&mut self, from: usize, to: usize) {
         let count = self.links.get(&(from, to)).map_or(0, Vec::len) as u64;
         let (which, answers, now) = (self.random.below(count) as usize, self.random.chance(0.5), self.now());
-        let Some(link) = self.links.get_mut(&(from, to)).and_then(|links| links.get_mut(which)) else { return };
+        let Some(link) = self.links.get_mut(&(from, to)).and_then(|links| links.get_mut(which)) else {
+            return;
+        };
         if answers && !link.cut {
             let Some(answer) = link.back.pop_front() else { return };
             if let Role::Primary(primary) = &mut self.nodes[from].role {
@@ -384,11 +386,11 @@ impl World {
         }
         self.committed = committed;
         for (index, node) in self.nodes.iter().enumerate() {
-            if let Role::Follower(follower) = &node.role {
-                if follower.stage() == FollowerStage::Usable {
-                    let expected = self.history.get(&follower.last());
-                    assert_eq!(expected, Some(&node.store.digest()), "node {index} at {:?}", follower.last());
-                }
+            if let Role::Follower(follower) = &node.role
+                && follower.stage() == FollowerStage::Usable
+            {
+                let expected = self.history.get(&follower.last());
+                assert_eq!(expected, Some(&node.store.digest()), "node {index} at {:?}", follower.last());
             }
         }
     }
@@ -421,7 +423,8 @@ impl World {
     /// As a coordinator does: an in-sync peer that cannot be continued has to leave, and may come back to learn.
     fn drop_diverged(&mut self) {
         let Some((_, primary, _)) = self.ruler() else { return };
-        let diverged = primary.peers().iter().find(|p| p.in_sync && p.stage == Stage::Diverged).map(|p| p.node);
+        let diverged =
+            primary.peers().iter().find(|p| p.in_sync && p.stage == Stage::Diverged).map(|p| p.node);
         if let Some(node) = diverged {
             self.map.in_sync.retain(|n| id(*n) != node);
             self.map.learners.push(node.0 as usize);

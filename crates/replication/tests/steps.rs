@@ -93,8 +93,10 @@ fn stage(primary: &Primary, node: NodeId) -> Stage {
 
 #[test]
 fn rule_2_another_reign_is_refused() {
-    let (mut follower, mut copy) = (Follower::new(REIGN, Log::default(), FollowerStage::Usable), Tally::default());
-    let older = Message::Records { reign: Epoch(4), stream: 1, committed: 0, records: vec![record(4, 1, b"x")] };
+    let (mut follower, mut copy) =
+        (Follower::new(REIGN, Log::default(), FollowerStage::Usable), Tally::default());
+    let older =
+        Message::Records { reign: Epoch(4), stream: 1, committed: 0, records: vec![record(4, 1, b"x")] };
     assert_eq!(follower.step(older, &mut copy), Some(Message::Fenced { reign: REIGN }));
     let newer = Message::SyncBegin { reign: Epoch(6), stream: 3, at: seq(6, 1) };
     assert_eq!(follower.step(newer, &mut copy), Some(Message::Behind { reign: REIGN, stream: 3 }));
@@ -110,7 +112,8 @@ fn rule_2_another_reign_is_refused() {
 
 #[test]
 fn what_an_older_stream_delivers_late_is_ignored() {
-    let (mut follower, mut copy) = (Follower::new(REIGN, Log::default(), FollowerStage::Usable), Tally::default());
+    let (mut follower, mut copy) =
+        (Follower::new(REIGN, Log::default(), FollowerStage::Usable), Tally::default());
     assert!(follower.step(attach(1), &mut copy).is_some());
     assert_eq!(follower.step(attach(2), &mut copy), Some(position(2, Seq::default(), true)));
     let late = Message::SyncBegin { reign: REIGN, stream: 1, at: seq(5, 7) };
@@ -131,7 +134,8 @@ fn what_an_older_stream_delivers_late_is_ignored() {
 
 #[test]
 fn a_hole_is_reported_once_and_keeps_the_copy() {
-    let (mut follower, mut copy) = (Follower::new(REIGN, Log::default(), FollowerStage::Usable), Tally::default());
+    let (mut follower, mut copy) =
+        (Follower::new(REIGN, Log::default(), FollowerStage::Usable), Tally::default());
     follower.step(attach(1), &mut copy);
     follower.step(records(1, 0, vec![record(5, 1, b"x")]), &mut copy);
     let complaint = follower.step(records(1, 0, vec![record(5, 3, b"x")]), &mut copy);
@@ -156,7 +160,8 @@ fn a_learner_that_was_removed_and_added_again_unseen_starts_over() {
     assert_eq!((primary.require(PEER), stage(&primary, PEER)), (None, Stage::Detached));
 
     // At its end: a new follower hears a stream that it never attached to.
-    let (mut follower, mut copy) = (Follower::new(REIGN, Log::default(), FollowerStage::Usable), Tally::default());
+    let (mut follower, mut copy) =
+        (Follower::new(REIGN, Log::default(), FollowerStage::Usable), Tally::default());
     let answer = follower.step(records(1, 0, vec![record(5, 2, b"x")]), &mut copy);
     assert_eq!(answer, Some(position(1, Seq::default(), true)));
     assert_eq!(follower.step(records(1, 0, vec![record(5, 1, b"x")]), &mut copy), None);

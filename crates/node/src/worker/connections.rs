@@ -110,10 +110,10 @@ impl Worker {
     }
 
     pub(super) fn queue_flush(&mut self, key: Key) {
-        if let Some(Some(connection)) = self.connections.get_mut(key) {
-            if !std::mem::replace(&mut connection.flush_queued, true) {
-                self.flush.push(Flush::Connection(key));
-            }
+        if let Some(Some(connection)) = self.connections.get_mut(key)
+            && !std::mem::replace(&mut connection.flush_queued, true)
+        {
+            self.flush.push(Flush::Connection(key));
         }
     }
 

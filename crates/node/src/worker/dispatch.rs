@@ -487,11 +487,11 @@ impl Worker {
             Some(Outcome::Held) => {}
             Some(Outcome::Elsewhere) => {
                 let version = self.routing.version().0;
-                if let Owner::Connection(key) = target.owner {
-                    if let Some(Some(connection)) = self.connections.get_mut(key) {
-                        connection.set_held(target.slot, false);
-                        connection.in_flight_version = version;
-                    }
+                if let Owner::Connection(key) = target.owner
+                    && let Some(Some(connection)) = self.connections.get_mut(key)
+                {
+                    connection.set_held(target.slot, false);
+                    connection.in_flight_version = version;
                 }
                 self.wake_connection(target);
             }
@@ -500,10 +500,10 @@ impl Worker {
     }
 
     fn wake_connection(&mut self, target: Target) {
-        if let Owner::Connection(key) = target.owner {
-            if matches!(self.connections.get(key), Some(Some(connection)) if connection.stalled) {
-                self.ready.push(key);
-            }
+        if let Owner::Connection(key) = target.owner
+            && matches!(self.connections.get(key), Some(Some(connection)) if connection.stalled)
+        {
+            self.ready.push(key);
         }
     }
 
@@ -527,12 +527,12 @@ impl Worker {
     /// A forwarded command is under way no longer.
     pub(super) fn take_forward(&mut self, key: Key) -> Option<Forward> {
         let forward = self.forwards.remove(key)?;
-        if let Some(connection) = forward.part_of {
-            if let Some(count) = self.parts_sent.get_mut(&connection) {
-                *count -= 1;
-                if *count == 0 {
-                    self.parts_sent.remove(&connection);
-                }
+        if let Some(connection) = forward.part_of
+            && let Some(count) = self.parts_sent.get_mut(&connection)
+        {
+            *count -= 1;
+            if *count == 0 {
+                self.parts_sent.remove(&connection);
             }
         }
         Some(forward)
@@ -542,10 +542,10 @@ impl Worker {
     pub(super) fn come_back(&mut self, forward: Forward) {
         let Forward { request, target, deadline, .. } = forward;
         let root = self.root(target);
-        if let Owner::Connection(key) = root.owner {
-            if let Some(Some(connection)) = self.connections.get_mut(key) {
-                connection.set_held(root.slot, true);
-            }
+        if let Owner::Connection(key) = root.owner
+            && let Some(Some(connection)) = self.connections.get_mut(key)
+        {
+            connection.set_held(root.slot, true);
         }
         self.stat(Counter::HeldBack, 1);
         self.held.push_back(Held { request, target, deadline });
@@ -573,10 +573,10 @@ impl Worker {
 
     pub(super) fn time_out_forwards(&mut self) {
         for key in self.forwards.keys() {
-            if self.forwards.get(key).is_some_and(|forward| forward.deadline <= self.now) {
-                if let Some(forward) = self.take_forward(key) {
-                    self.lost(forward);
-                }
+            if self.forwards.get(key).is_some_and(|forward| forward.deadline <= self.now)
+                && let Some(forward) = self.take_forward(key)
+            {
+                self.lost(forward);
             }
         }
     }

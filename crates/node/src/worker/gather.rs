@@ -182,10 +182,10 @@ impl Worker {
     }
 
     pub(super) fn gate_part(&mut self, key: Key, part: u64, reply: Vec<u8>, gates: u32) {
-        if let Some(gathering) = self.gatherings.get_mut(key) {
-            if let Some(place) = gathering.parts.get_mut(part as usize) {
-                *place = Part::Gated { reply, gates };
-            }
+        if let Some(gathering) = self.gatherings.get_mut(key)
+            && let Some(place) = gathering.parts.get_mut(part as usize)
+        {
+            *place = Part::Gated { reply, gates };
         }
     }
 

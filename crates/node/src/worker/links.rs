@@ -184,10 +184,10 @@ impl Worker {
             }
         }
         for forward in self.forwards.keys() {
-            if self.forwards.get(forward).is_some_and(|forward| forward.link == key) {
-                if let Some(forward) = self.take_forward(forward) {
-                    self.lost(forward);
-                }
+            if self.forwards.get(forward).is_some_and(|forward| forward.link == key)
+                && let Some(forward) = self.take_forward(forward)
+            {
+                self.lost(forward);
             }
         }
         self.settle();
@@ -211,10 +211,10 @@ impl Worker {
     }
 
     pub(super) fn queue_link_flush(&mut self, key: Key) {
-        if let Some(link) = self.links.get_mut(key) {
-            if !std::mem::replace(&mut link.flush_queued, true) {
-                self.flush.push(Flush::Link(key));
-            }
+        if let Some(link) = self.links.get_mut(key)
+            && !std::mem::replace(&mut link.flush_queued, true)
+        {
+            self.flush.push(Flush::Link(key));
         }
     }
 
