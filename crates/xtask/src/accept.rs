@@ -59,8 +59,11 @@ fn peers(root: &Path, arguments: &[String]) -> Result<()> {
 }
 
 fn install_peers(root: &Path) -> Result<()> {
-    let missing: Vec<&str> =
-        PEER_PACKAGES.iter().filter(|(_, file)| !Path::new(file).exists()).map(|(package, _)| *package).collect();
+    let missing: Vec<&str> = PEER_PACKAGES
+        .iter()
+        .filter(|(_, file)| !Path::new(file).exists())
+        .map(|(package, _)| *package)
+        .collect();
     if !missing.is_empty() {
         if !on_path("apt-get") {
             return Err(format!("please install by hand: {}", missing.join(", ")));

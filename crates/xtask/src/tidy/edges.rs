@@ -104,7 +104,7 @@ mod tests {
     fn an_upward_edge_is_found_in_any_form() {
         for upward in [
             "[dependencies]\nstdx.workspace = true\nnode.workspace = true",
-            "[dev-dependencies]\nnode = { path = \"../node\" }",
+            "[build-dependencies]\nnode = { path = \"../node\" }",
             "[target.'cfg(unix)'.dependencies.node]\nworkspace = true",
         ] {
             assert_eq!(
@@ -113,7 +113,8 @@ mod tests {
                 "{upward}"
             );
         }
-        let fine = "[package]\nname = \"store\"\n[dependencies]\nstdx.workspace = true\nbytes = \"1\"";
+        let fine = "[package]\nname = \"store\"\n[dependencies]\nstdx.workspace = true\nbytes = \"1\"\n\
+            [dev-dependencies]\nnode.workspace = true";
         assert!(check_manifest("store", fine).is_empty());
         assert_eq!(check_manifest("newcomer", "").len(), 1);
     }
