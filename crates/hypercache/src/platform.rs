@@ -60,12 +60,20 @@ pub struct ServerPlatform {
 
 impl ServerPlatform {
     /// The platform of a process that listens on `ports`; a shutdown is announced on `shutdown`.
-    pub fn new(config: &crate::config::Config, ports: Ports, shutdown: watch::Sender<bool>) -> ServerPlatform {
+    pub fn new(
+        config: &crate::config::Config,
+        ports: Ports,
+        shutdown: watch::Sender<bool>,
+    ) -> ServerPlatform {
         let mut id = [0; 20];
         stdx::random::entropy(&mut id);
         ServerPlatform {
             directives: Arc::clone(&config.directives),
-            config_file: config.config_file.as_ref().map(|path| path.display().to_string()).unwrap_or_default(),
+            config_file: config
+                .config_file
+                .as_ref()
+                .map(|path| path.display().to_string())
+                .unwrap_or_default(),
             ports,
             bind: config.bind.to_string(),
             run_id: id.iter().map(|byte| format!("{byte:02x}")).collect(),
@@ -111,8 +119,10 @@ impl Platform for ServerPlatform {
                 return Err(ConfigError::Refused { name: (*name).to_owned(), reason });
             }
         }
-        let texts: Vec<(&str, &str)> =
-            pairs.iter().map(|(name, value)| (*name, std::str::from_utf8(value).unwrap_or_default())).collect();
+        let texts: Vec<(&str, &str)> = pairs
+            .iter()
+            .map(|(name, value)| (*name, std::str::from_utf8(value).unwrap_or_default()))
+            .collect();
         self.directives.set_all(&texts).map_err(|text| refusal(pairs, &text))
     }
 

@@ -15,6 +15,7 @@ use crate::http::{self, HttpState, NodeBackend, PlatformGate};
 use crate::io;
 use crate::platform::{Ports, ServerPlatform};
 use node::{NodeConfig, Shared};
+use sha2::{Digest, Sha256};
 use std::error::Error;
 use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
 use std::process::ExitCode;
@@ -65,8 +66,8 @@ pub fn run(config: Config) -> Result<ExitCode, AnyError> {
         resp_port: ports.resp,
     };
     let platform_for_node: Arc<dyn node::Platform> = Arc::<ServerPlatform>::clone(&platform);
-    let hash_seed = stdx::random::entropy_u64();
-    let shared = Shared::new(node_config, clock.clone(), Arc::clone(&platform_for_node), hash_seed);
+    let hash_key = hash_key(config.cluster_secret.expose());
+    let shared = Shared::new(node_config, clock.clone(), Arc::clone(&platform_for_node), hash_key);
     let (wanted, link_requests) = mpsc::unbounded_channel();
     let settings = io::Settings {
         threads: config.io_threads,
@@ -96,11 +97,14 @@ pub fn run(config: Config) -> Result<ExitCode, AnyError> {
     let (ended, control_may_end) = watch::channel(false);
     let control_thread = drive_control(control_runtime, control.clone(), control_may_end)?;
 
-    let http_runtime =
-        Builder::new_multi_thread().worker_threads(config.io_threads).thread_name("http").enable_all().build()?;
+    let http_runtime = Builder::new_multi_thread()
+        .worker_threads(config.io_threads)
+        .thread_name("http")
+        .enable_all()
+        .build()?;
     let state = HttpState {
         backend: Arc::new(NodeBackend::new(Arc::clone(&shared))),
-        admin: Arc::new(control.clone()),
+        admin: Arc::new(control),
         gate: Arc::new(PlatformGate(platform_for_node)),
         clock,
         node_name: config.node_id.clone(),
@@ -130,6 +134,13 @@ pub fn run(config: Config) -> Result<ExitCode, AnyError> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// What keys are hashed under, the same on all nodes of a cluster. Whoever does not know the secret cannot choose keys
+/// whose hashes collide.
+fn hash_key(cluster_secret: &str) -> u64 {
+    let digest = Sha256::new().chain_update(b"hypercache key hash").chain_update(cluster_secret).finalize();
+    u64::from_le_bytes(*digest.first_chunk().expect("a digest has 32 bytes"))
+}
+
 /// Runs the control plane's tasks on a thread of their own until the server stops.
 fn drive_control(
     runtime: Runtime,
@@ -148,7 +159,12 @@ fn drive_control(
     })
 }
 
-fn wait_for_end(runtime: &Runtime, exit: &Notify, stop: watch::Sender<bool>, mut stopping: watch::Receiver<bool>) {
+fn wait_for_end(
+    runtime: &Runtime,
+    exit: &Notify,
+    stop: watch::Sender<bool>,
+    mut stopping: watch::Receiver<bool>,
+) {
     use tokio::signal::unix::{SignalKind, signal};
     runtime.block_on(async {
         let (Ok(mut terminate), Ok(mut interrupt)) =
@@ -180,7 +196,8 @@ fn announce(config: &Config, ports: Ports) {
 }
 
 fn bind(config: &Config) -> Result<Bound, AnyError> {
-    let resp = listen(config.bind, config.port).map_err(|e| taken("port", "RESP", config.port, config.bind, &e))?;
+    let resp =
+        listen(config.bind, config.port).map_err(|e| taken("port", "RESP", config.port, config.bind, &e))?;
     let http = listen(config.bind, config.http_port)
         .map_err(|e| taken("http-port", "HTTP", config.http_port, config.bind, &e))?;
     let gossip = UdpSocket::bind((config.bind, config.gossip_port))
@@ -210,7 +227,8 @@ fn taken(directive: &str, what: &str, port: u16, address: IpAddr, error: &std::i
         std::io::ErrorKind::AddrNotAvailable => "this machine has no such address".to_owned(),
         _ => error.to_string(),
     };
-    format!("cannot open the {what} port {port} on {address}: {reason}; choose another with --{directive}").into()
+    format!("cannot open the {what} port {port} on {address}: {reason}; choose another with --{directive}")
+        .into()
 }
 
 fn start_logging(level: &str) {

@@ -73,7 +73,8 @@ pub struct Shared {
     pub(crate) replies_waiting: AtomicU64,
     data_bytes_at: AtomicU64,
     data_bytes_cached: AtomicU64,
-    hash_seed: u64,
+    hash_key: u64,
+    hash_seed: AtomicU64,
     partitions: RwLock<Arc<[Cell]>>,
     routing: RwLock<Arc<Routing>>,
     routing_version: AtomicU64,
@@ -106,7 +107,10 @@ pub(crate) struct Slowlog {
 
 impl Shared {
     /// A node that knows no cluster yet.
-    pub fn new(config: NodeConfig, clock: Clock, platform: Arc<dyn Platform>, hash_seed: u64) -> Arc<Shared> {
+    ///
+    /// Keys are hashed under a seed made of `hash_key` and the cluster's id. All nodes of a cluster need the same: a SCAN
+    /// walks in the order of hashes, from one node's copy of a partition to another's when it moves.
+    pub fn new(config: NodeConfig, clock: Clock, platform: Arc<dyn Platform>, hash_key: u64) -> Arc<Shared> {
         let mailbox = || Mailbox {
             mail: Mutex::new(Vec::new()),
             waker: RwLock::new(None),
@@ -131,7 +135,8 @@ impl Shared {
             data_bytes_at: AtomicU64::new(0),
             data_bytes_cached: AtomicU64::new(0),
             started,
-            hash_seed,
+            hash_key,
+            hash_seed: AtomicU64::new(0),
             config,
             clock,
             platform,
@@ -287,7 +292,7 @@ impl Shared {
         if map.version.0 <= self.routing_version.load(Ordering::Acquire) {
             return;
         }
-        self.ensure_cells(map.partitions);
+        self.ensure_cells(&map);
         let now = self.clock.mono();
         let before = self.map();
         let cells = self.cells();
@@ -348,7 +353,7 @@ impl Shared {
 
     /// The hash of a key as the partitions compute it.
     pub(crate) fn hash(&self, key: &[u8]) -> u64 {
-        stdx::hash::hash64(self.hash_seed, key)
+        stdx::hash::hash64(self.hash_seed.load(Ordering::Relaxed), key)
     }
 
     pub(crate) fn cells(&self) -> Arc<[Cell]> {
@@ -406,11 +411,15 @@ impl Shared {
         self.changed();
     }
 
-    fn ensure_cells(&self, partitions: u16) {
+    /// Creates the partitions with the first map that has them.
+    fn ensure_cells(&self, map: &ClusterMap) {
+        let partitions = map.partitions;
         let mut cells = self.partitions.write();
         if cells.len() != usize::from(partitions) {
             debug_assert!(cells.is_empty(), "the number of partitions never changes");
-            *cells = (0..partitions).map(|id| Cell::new(PartitionId(id), self.hash_seed)).collect();
+            let seed = stdx::hash::mix64(self.hash_key ^ stdx::hash::mix64(map.cluster_id));
+            self.hash_seed.store(seed, Ordering::Release);
+            *cells = (0..partitions).map(|id| Cell::new(PartitionId(id), seed)).collect();
         }
     }
 

@@ -219,7 +219,8 @@ impl Loop {
     }
 
     fn adopt_client(&mut self, mut stream: TcpStream) {
-        let name = |addr: io::Result<std::net::SocketAddr>| addr.map_or_else(|_| "?:0".into(), |a| a.to_string());
+        let name =
+            |addr: io::Result<std::net::SocketAddr>| addr.map_or_else(|_| "?:0".into(), |a| a.to_string());
         let (addr, laddr) = (name(stream.peer_addr()), name(stream.local_addr()));
         let fd = std::os::fd::AsRawFd::as_raw_fd(&stream);
         let Some(key) = self.worker.accept(addr, laddr, fd) else {
@@ -245,8 +246,7 @@ impl Loop {
         let entry = self.sockets.vacant_entry();
         let index = entry.key();
         let interest = Interest::READABLE | Interest::WRITABLE;
-        if let Err(error) =
-            self.poll.registry().register(&mut stream, Token(index + FIRST_SOCKET), interest)
+        if let Err(error) = self.poll.registry().register(&mut stream, Token(index + FIRST_SOCKET), interest)
         {
             tracing::warn!(%error, "cannot watch a connection");
             self.forget(place);
@@ -423,7 +423,8 @@ impl Loop {
             if self.poll.poll(events, Some(Duration::from_millis(10))).is_err() {
                 return;
             }
-            for event in events.iter().filter(|event| event.is_writable() && event.token().0 >= FIRST_SOCKET) {
+            for event in events.iter().filter(|event| event.is_writable() && event.token().0 >= FIRST_SOCKET)
+            {
                 self.write(event.token().0 - FIRST_SOCKET);
             }
         }

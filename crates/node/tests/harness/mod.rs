@@ -63,6 +63,8 @@ pub(crate) struct Cluster {
     pub(crate) setup: Setup,
     pub(crate) clock: Clock,
     pub(crate) random: Random,
+    /// Longest time between two rounds.
+    pub(crate) round_max: Duration,
     pub(crate) nodes: Vec<Node>,
     pub(crate) clients: Vec<client::Client>,
     pub(crate) net: net::Net,
@@ -104,6 +106,7 @@ impl Cluster {
             control: control::Control::new(clock.mono()),
             net: net::Net::new(setup.nodes),
             random: Random::seeded(setup.seed),
+            round_max: Duration::from_micros(220),
             clients: Vec::new(),
             clock,
             nodes,
@@ -164,7 +167,8 @@ impl Cluster {
 
     /// Moves the clock a little, delivers what is due, and runs some workers in random order.
     pub(crate) fn round(&mut self) {
-        self.clock.advance(Duration::from_micros(20 + self.random.below(200)));
+        self.clock
+            .advance(Duration::from_nanos(20_000 + self.random.below(self.round_max.as_nanos() as u64)));
         self.control_round();
         for _ in 0..self.setup.nodes * self.setup.workers {
             let node = self.random.below(self.setup.nodes as u64) as usize;

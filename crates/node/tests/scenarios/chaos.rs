@@ -51,6 +51,7 @@ impl Chaos {
         let timeout = Duration::from_millis(400);
         let setup = Setup { seed, copies, partitions: 8, forward_timeout: timeout, ..Setup::default() };
         let mut cluster = Cluster::settled(setup);
+        cluster.round_max = Duration::from_micros(800);
         let control = &mut cluster.control;
         (control.plans, control.coordinates, control.fails_over) = (true, true, true);
         control.lost_answers = 0.2;
@@ -163,7 +164,7 @@ impl Chaos {
     fn run(&mut self) {
         let end = self.cluster.now() + Duration::from_secs(10);
         while self.cluster.now() < end {
-            if self.cluster.random.chance(0.0015) {
+            if self.cluster.random.chance(0.005) {
                 self.trouble();
             }
             self.cluster.round();

@@ -84,12 +84,7 @@ fn cluster(checks: &mut Checks, node: &NodeAddress, beside: &NodeAddress) -> Res
     checks.that("cluster: pipelined GET", values == (0..KEYS).collect::<Vec<_>>())
 }
 
-fn pipelined(
-    checks: &mut Checks,
-    client: &mut Connection,
-    keys: &[String],
-    mode: &str,
-) -> Result<()> {
+fn pipelined(checks: &mut Checks, client: &mut Connection, keys: &[String], mode: &str) -> Result<()> {
     let mut writes = pipe();
     let mut reads = pipe();
     for (index, key) in keys.iter().enumerate() {
