@@ -106,11 +106,11 @@ impl Loop {
     pub(super) fn run(mut self) {
         let mut events = Events::with_capacity(EVENTS_MAX);
         while !self.handle.common.stopping.load(Ordering::Acquire) {
-            if let Err(error) = self.poll.poll(&mut events, Some(self.patience())) {
-                if error.kind() != ErrorKind::Interrupted {
-                    tracing::error!(%error, "waiting for events");
-                    break;
-                }
+            if let Err(error) = self.poll.poll(&mut events, Some(self.patience()))
+                && error.kind() != ErrorKind::Interrupted
+            {
+                tracing::error!(%error, "waiting for events");
+                break;
             }
             self.turn(&events);
         }
