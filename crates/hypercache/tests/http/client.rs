@@ -48,8 +48,9 @@ impl Client {
     pub(crate) fn ask(&mut self, method: &str, path: &str, headers: &str, body: &[u8]) -> Answer {
         let length =
             if body.is_empty() { String::new() } else { format!("Content-Length: {}\r\n", body.len()) };
-        self.send(format!("{method} {path} HTTP/1.1\r\nHost: x\r\n{headers}{length}\r\n").as_bytes());
-        self.send(body);
+        // In one write: a server that refuses a request may close before a body that comes later is sent.
+        let head = format!("{method} {path} HTTP/1.1\r\nHost: x\r\n{headers}{length}\r\n");
+        self.send(&[head.as_bytes(), body].concat());
         if method == "HEAD" { self.head() } else { self.answer() }
     }
 
