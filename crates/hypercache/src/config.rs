@@ -43,6 +43,17 @@ pub enum Acks {
     Primary,
 }
 
+/// How the threads that serve RESP connections wait for the network.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum IoBackend {
+    /// The first of the others that works here.
+    Auto,
+    /// io_uring, or an error.
+    Uring,
+    /// epoll.
+    Epoll,
+}
+
 /// What a server needs to start. Fields are named as their directives, durations without the unit.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -52,6 +63,8 @@ pub struct Config {
     pub dir: PathBuf,
     /// Threads that run commands, at least 1.
     pub io_threads: usize,
+    /// How they wait for the network.
+    pub io_backend: IoBackend,
     /// Address that all ports listen on.
     pub bind: IpAddr,
     /// RESP port; 0 for any free one.
@@ -248,6 +261,11 @@ impl Config {
                 other => unreachable!("dir is {other:?}"),
             },
             io_threads: io_threads(&settings),
+            io_backend: match settings.value(const { index_of("io-backend") }) {
+                Value::Word("uring") => IoBackend::Uring,
+                Value::Word("epoll") => IoBackend::Epoll,
+                _ => IoBackend::Auto,
+            },
             bind: address(const { index_of("bind") }).expect("the kind of bind has no empty value"),
             port: resp_port,
             http_port: port(const { index_of("http-port") }),

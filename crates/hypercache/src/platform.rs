@@ -2,6 +2,7 @@
 
 use crate::config::Directives;
 use crate::control::Control;
+use crate::io::Backend;
 use commands::host::{Authentication, ConfigError, NodeHealth, ShutdownMode};
 use commands::info::InfoData;
 use commands::session::DEFAULT_USER;
@@ -54,6 +55,7 @@ pub struct ServerPlatform {
     run_id: String,
     shutdown: watch::Sender<bool>,
     facts: OnceLock<Box<dyn ClusterFacts>>,
+    io_backend: OnceLock<Backend>,
     memory_peak: AtomicU64,
     memory_at_start: u64,
 }
@@ -79,6 +81,7 @@ impl ServerPlatform {
             run_id: id.iter().map(|byte| format!("{byte:02x}")).collect(),
             shutdown,
             facts: OnceLock::new(),
+            io_backend: OnceLock::new(),
             memory_peak: AtomicU64::new(0),
             memory_at_start: resident_bytes(),
         }
@@ -88,6 +91,13 @@ impl ServerPlatform {
     pub fn set_facts(&self, facts: Box<dyn ClusterFacts>) {
         if self.facts.set(facts).is_err() {
             tracing::error!("the facts of the cluster were set twice");
+        }
+    }
+
+    /// Sets what the io threads wait with, once they run.
+    pub fn set_io_backend(&self, backend: Backend) {
+        if self.io_backend.set(backend).is_err() {
+            tracing::error!("the io backend was set twice");
         }
     }
 
@@ -176,7 +186,7 @@ impl Platform for ServerPlatform {
         server.executable =
             std::env::current_exe().map(|path| path.display().to_string()).unwrap_or_default();
         server.config_file.clone_from(&self.config_file);
-        server.multiplexing_api = "epoll".to_owned();
+        server.multiplexing_api = self.io_backend.get().map_or("", |backend| backend.name()).to_owned();
         server.mem_allocator = "libc".to_owned();
         server.listeners = vec![format!("name=tcp,bind={},port={}", self.bind, self.ports.resp)];
         let rss = resident_bytes();

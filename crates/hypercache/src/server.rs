@@ -72,8 +72,10 @@ pub fn run(config: Config) -> Result<ExitCode, AnyError> {
     let settings = io::Settings {
         threads: config.io_threads,
         keepalive: Duration::from_secs(config.directives.tcp_keepalive()),
+        backend: config.io_backend,
     };
     let threads = io::start(settings, bound.resp, &shared, wanted)?;
+    platform.set_io_backend(threads.backend());
 
     let control_runtime = Builder::new_current_thread().enable_all().build()?;
     let address = config.advertised_address();

@@ -187,6 +187,9 @@ pub const DIRECTIVES: &[Directive] = &[
         "Directory for the files of this node: its identity, its Raft vote and log. No two nodes may share one.").redis(),
     Directive::new(Node, "io-threads", Kind::Threads { max: 64 }, "auto",
         "Threads that serve RESP connections and run commands. `auto` is the number of cores, at most 4.").redis(),
+    Directive::new(Node, "io-backend", Kind::Enum(&["auto", "uring", "epoll"]), "auto",
+        "How those threads wait for the network: `uring` is io_uring (Linux 6.0 and later, unless a container forbids \
+         it), `epoll` works everywhere, `auto` takes the first that works."),
     Directive::new(Node, "databases", Kind::Fixed { accepted: &["16"], why: "the number of databases is fixed at 16" }, "16",
         "Number of databases that SELECT can choose. Fixed at 16.").redis(),
 

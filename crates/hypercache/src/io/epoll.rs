@@ -5,17 +5,16 @@
 //! Reads are bounded per connection and turn; a connection with more to read is looked at again in the next turn,
 //! after the others had theirs.
 
-use super::{Arrival, Handle, LinkRequest, Settings};
+use super::Arrival;
+use super::sockets::{ACCEPT_PAUSE, Core, Place, Places, STOP_MAX, set_nodelay};
 use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token};
-use node::{Flush, Key, Worker};
+use node::Flush;
 use slab::Slab;
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::io::{self, ErrorKind, Read, Write};
-use std::sync::atomic::Ordering;
 use std::time::Duration;
-use stdx::{Clock, Mono};
-use tokio::sync::mpsc::UnboundedSender;
+use stdx::Mono;
 
 /// Token of the waker.
 pub(super) const WAKE: Token = Token(0);
@@ -27,18 +26,6 @@ const EVENTS_MAX: usize = 1024;
 const READ_BYTES: usize = 64 * 1024;
 /// Calls of read per connection and turn.
 const READS_PER_TURN_MAX: usize = 16;
-/// How often links are asked for while some are missing.
-const WANTED_PERIOD: Duration = Duration::from_millis(50);
-/// Pause of accepting after the process ran out of file descriptors.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-/// How long stopping waits for clients to take their last replies.
-const STOP_MAX: Duration = Duration::from_millis(500);
-
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-enum Place {
-    Client(Key),
-    Link(Key),
-}
 
 struct Socket {
     stream: TcpStream,
@@ -47,65 +34,44 @@ struct Socket {
     ended: bool,
     /// There may be more to read, but its turn is over or it is choked.
     again: bool,
+    /// The last write found no room.
+    full: bool,
 }
 
 /// One thread's loop.
 pub(super) struct Loop {
-    index: usize,
-    settings: Settings,
+    core: Core,
     poll: Poll,
-    worker: Worker,
-    handle: Handle,
     listener: Option<TcpListener>,
-    wanted: UnboundedSender<LinkRequest>,
-    clock: Clock,
     sockets: Slab<Socket>,
-    tokens: HashMap<Place, usize>,
+    places: Places,
     again: VecDeque<usize>,
     scratch: Vec<u8>,
-    next_worker: usize,
-    wanted_at: Mono,
     accept_at: Option<Mono>,
 }
 
 impl Loop {
-    #[allow(clippy::too_many_arguments)]
-    pub(super) fn new(
-        index: usize,
-        settings: Settings,
-        poll: Poll,
-        worker: Worker,
-        handle: Handle,
-        listener: Option<TcpListener>,
-        wanted: UnboundedSender<LinkRequest>,
-        clock: Clock,
-    ) -> io::Result<Loop> {
-        let mut new = Loop {
-            index,
-            settings,
+    pub(super) fn new(core: Core, poll: Poll, mut listener: Option<TcpListener>) -> io::Result<Loop> {
+        if let Some(listener) = &mut listener {
+            poll.registry().register(listener, LISTEN, Interest::READABLE)?;
+        }
+        Ok(Loop {
+            core,
             poll,
-            worker,
-            handle,
             listener,
-            wanted,
-            wanted_at: clock.mono(),
-            clock,
             sockets: Slab::new(),
-            tokens: HashMap::new(),
+            places: Places::default(),
             again: VecDeque::new(),
             scratch: vec![0; READ_BYTES],
-            next_worker: 0,
             accept_at: None,
-        };
-        if let Some(listener) = &mut new.listener {
-            new.poll.registry().register(listener, LISTEN, Interest::READABLE)?;
-        }
-        Ok(new)
+        })
     }
 
     pub(super) fn run(mut self) {
         let mut events = Events::with_capacity(EVENTS_MAX);
-        while !self.handle.common.stopping.load(Ordering::Acquire) {
+        // What was posted before the waker was in place woke nobody.
+        self.receive();
+        while !self.core.is_stopping() {
             if let Err(error) = self.poll.poll(&mut events, Some(self.patience()))
                 && error.kind() != ErrorKind::Interrupted
             {
@@ -119,14 +85,11 @@ impl Loop {
 
     /// How long to wait for events.
     fn patience(&self) -> Duration {
-        if !self.again.is_empty() {
-            return Duration::ZERO;
-        }
-        self.worker.next_tick().since(self.clock.mono()).min(Duration::from_millis(100))
+        if self.again.is_empty() { self.core.patience() } else { Duration::ZERO }
     }
 
     fn turn(&mut self, events: &Events) {
-        self.worker.begin_turn();
+        self.core.worker.begin_turn();
         for index in std::mem::take(&mut self.again) {
             self.read(index, false);
         }
@@ -140,19 +103,18 @@ impl Loop {
                     if event.is_readable() || closed {
                         self.read(index, closed);
                     }
-                    if event.is_writable() {
+                    // Almost every event says that there is room too; the replies of a turn leave together at its end.
+                    if event.is_writable() && self.sockets.get(index).is_some_and(|socket| socket.full) {
                         self.write(index);
                     }
                 }
             }
         }
-        self.worker.end_turn();
-        if self.clock.mono() >= self.worker.next_tick() {
-            self.worker.tick();
-        }
+        self.core.worker.end_turn();
+        self.core.tick();
         self.flush();
-        self.want_links();
-        if self.accept_at.is_some_and(|at| at <= self.clock.mono()) {
+        self.core.want_links();
+        if self.accept_at.is_some_and(|at| at <= self.core.clock.mono()) {
             self.accept_at = None;
             self.accept();
         }
@@ -160,7 +122,7 @@ impl Loop {
 
     fn flush(&mut self) {
         loop {
-            let flush = self.worker.take_flush();
+            let flush = self.core.worker.take_flush();
             if flush.is_empty() {
                 return;
             }
@@ -169,7 +131,7 @@ impl Loop {
                     Flush::Connection(key) => Place::Client(key),
                     Flush::Link(key) => Place::Link(key),
                 };
-                if let Some(&index) = self.tokens.get(&place) {
+                if let Some(index) = self.places.get(place) {
                     self.write(index);
                 }
             }
@@ -177,21 +139,20 @@ impl Loop {
     }
 
     fn receive(&mut self) {
-        let arrivals = std::mem::take(&mut *self.handle.common.inboxes[self.index].arrivals.lock());
-        for arrival in arrivals {
+        for arrival in self.core.take_arrivals() {
             match arrival {
                 Arrival::Client(stream) => self.adopt_client(TcpStream::from_std(stream)),
                 Arrival::Link { stream, peer, early } => {
-                    let Some(key) = self.worker.link_opened(peer) else { continue };
-                    if let Some(input) = self.worker.link_input(key) {
+                    let Some(key) = self.core.worker.link_opened(peer) else { continue };
+                    if let Some(input) = self.core.worker.link_input(key) {
                         input.extend_from_slice(&early);
                     }
                     self.adopt(TcpStream::from_std(stream), Place::Link(key));
-                    self.worker.process_link(key);
+                    self.core.worker.process_link(key);
                 }
             }
         }
-        self.worker.receive_mail();
+        self.core.worker.receive_mail();
     }
 
     fn accept(&mut self) {
@@ -199,61 +160,41 @@ impl Loop {
         loop {
             match listener.accept() {
                 Ok((stream, _)) => {
-                    let worker = self.next_worker;
-                    self.next_worker = (self.next_worker + 1) % self.handle.workers();
-                    if worker == self.index {
+                    if let Some(stream) = self.core.deal(stream) {
                         self.adopt_client(stream);
                         return self.accept();
                     }
-                    self.handle.post(worker, Arrival::Client(stream.into()));
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => {
                     tracing::warn!(%error, "cannot accept a client");
-                    self.accept_at = Some(self.clock.mono() + ACCEPT_PAUSE);
+                    self.accept_at = Some(self.core.clock.mono() + ACCEPT_PAUSE);
                     return;
                 }
             }
         }
     }
 
-    fn adopt_client(&mut self, mut stream: TcpStream) {
-        let name =
-            |addr: io::Result<std::net::SocketAddr>| addr.map_or_else(|_| "?:0".into(), |a| a.to_string());
-        let (addr, laddr) = (name(stream.peer_addr()), name(stream.local_addr()));
-        let fd = std::os::fd::AsRawFd::as_raw_fd(&stream);
-        let Some(key) = self.worker.accept(addr, laddr, fd) else {
-            // As Redis: tell, if the socket takes it at once, and close.
-            if let Err(error) = stream.write(node::MAX_CLIENTS_REACHED) {
-                tracing::debug!(%error, "refusing a client");
-            }
-            return;
-        };
-        if self.settings.keepalive > Duration::ZERO {
-            let keepalive = socket2::TcpKeepalive::new().with_time(self.settings.keepalive);
-            if let Err(error) = socket2::SockRef::from(&stream).set_tcp_keepalive(&keepalive) {
-                tracing::debug!(%error, "setting keepalive");
-            }
+    fn adopt_client(&mut self, stream: TcpStream) {
+        if let Some(place) = self.core.admit(&stream) {
+            self.adopt(stream, place);
         }
-        self.adopt(stream, Place::Client(key));
     }
 
     fn adopt(&mut self, mut stream: TcpStream, place: Place) {
-        if let Err(error) = stream.set_nodelay(true) {
-            tracing::debug!(%error, "setting TCP_NODELAY");
-        }
+        set_nodelay(&stream);
         let entry = self.sockets.vacant_entry();
         let index = entry.key();
         let interest = Interest::READABLE | Interest::WRITABLE;
         if let Err(error) = self.poll.registry().register(&mut stream, Token(index + FIRST_SOCKET), interest)
         {
             tracing::warn!(%error, "cannot watch a connection");
-            self.forget(place);
+            self.core.forget(place);
             return;
         }
-        entry.insert(Socket { stream, place, ended: false, again: false });
-        self.tokens.insert(place, index);
+        entry.insert(Socket { stream, place, ended: false, again: false, full: false });
+        self.places.insert(place, index);
     }
 
     /// Reads what has arrived. `closed` says that the end of the stream is near and will not be announced again.
@@ -263,7 +204,7 @@ impl Loop {
         socket.again = false;
         let mut received = 0;
         for round in 0..=READS_PER_TURN_MAX {
-            let choked = matches!(place, Place::Client(key) if self.worker.is_choked(key));
+            let choked = self.core.is_choked(place);
             let Some(socket) = self.sockets.get_mut(index) else { return };
             if round == READS_PER_TURN_MAX || choked {
                 socket.again = true;
@@ -279,11 +220,7 @@ impl Loop {
                 }
                 Ok(len) => {
                     received += len;
-                    let input = match place {
-                        Place::Client(key) => self.worker.input(key),
-                        Place::Link(key) => self.worker.link_input(key),
-                    };
-                    if let (Some(input), Some(bytes)) = (input, self.scratch.get(..len)) {
+                    if let (Some(input), Some(bytes)) = (self.core.input(place), self.scratch.get(..len)) {
                         input.extend_from_slice(bytes);
                     }
                     // A short read has emptied the socket: the next event says when there is more.
@@ -300,22 +237,7 @@ impl Loop {
                 }
             }
         }
-        self.run_input(index, place, received as u64);
-    }
-
-    fn run_input(&mut self, index: usize, place: Place, received: u64) {
-        match place {
-            Place::Client(key) => {
-                if received > 0 {
-                    self.worker.count_io(received, 0);
-                    self.worker.process(key);
-                }
-            }
-            Place::Link(key) => {
-                self.worker.count_link_io(received, 0);
-                self.worker.process_link(key);
-            }
-        }
+        self.core.run(place, received);
         if self.sockets.get(index).is_some_and(|socket| socket.ended) {
             self.write(index);
         }
@@ -325,18 +247,18 @@ impl Loop {
     fn write(&mut self, index: usize) {
         let Some(socket) = self.sockets.get_mut(index) else { return };
         let place = socket.place;
-        let output = match place {
-            Place::Client(key) => self.worker.output(key),
-            Place::Link(key) => self.worker.link_output(key),
-        };
-        let Some(output) = output else { return self.close(index) };
+        let Some(output) = self.core.output(place) else { return self.close(index) };
         let mut sent = 0;
         let mut failed = false;
+        socket.full = false;
         while sent < output.len() {
             match socket.stream.write(output.get(sent..).unwrap_or_default()) {
                 Ok(0) => break,
                 Ok(len) => sent += len,
-                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    socket.full = true;
+                    break;
+                }
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => {
                     tracing::debug!(%error, "writing");
@@ -351,26 +273,11 @@ impl Loop {
             output.drain(..sent);
         }
         let empty = output.is_empty();
-        let ended = socket.ended;
-        let again = socket.again;
-        let done = match place {
-            Place::Client(key) => {
-                self.worker.count_io(0, sent as u64);
-                if empty {
-                    self.worker.trim(key);
-                }
-                let quiet = self.worker.is_closing(key) || (ended && self.worker.is_answered(key));
-                if again && !self.worker.is_choked(key) && !self.again.contains(&index) {
-                    self.again.push_back(index);
-                }
-                empty && quiet
-            }
-            Place::Link(key) => {
-                self.worker.count_link_io(0, sent as u64);
-                self.worker.trim_link(key);
-                ended || self.worker.is_link_closing(key)
-            }
-        };
+        let (ended, again) = (socket.ended, socket.again);
+        let done = self.core.sent(place, sent, empty, ended);
+        if again && !self.core.is_choked(place) && !self.again.contains(&index) {
+            self.again.push_back(index);
+        }
         if done || failed {
             self.close(index);
         }
@@ -378,46 +285,24 @@ impl Loop {
 
     fn close(&mut self, index: usize) {
         let Some(mut socket) = self.sockets.try_remove(index) else { return };
-        self.tokens.remove(&socket.place);
+        self.places.remove(socket.place);
         if let Err(error) = self.poll.registry().deregister(&mut socket.stream) {
             tracing::debug!(%error, "closing");
         }
         drop(socket.stream);
-        self.forget(socket.place);
-    }
-
-    fn forget(&mut self, place: Place) {
-        match place {
-            Place::Client(key) => self.worker.closed(key),
-            Place::Link(key) => self.worker.link_closed(key),
-        }
-    }
-
-    fn want_links(&mut self) {
-        let now = self.clock.mono();
-        if now < self.wanted_at {
-            return;
-        }
-        self.wanted_at = now + WANTED_PERIOD;
-        for wanted in self.worker.wanted_links() {
-            let request = LinkRequest { worker: self.index, wanted };
-            if self.wanted.send(request).is_err() {
-                // The control plane has ended: the process is stopping.
-                return;
-            }
-        }
+        self.core.forget(socket.place);
     }
 
     /// Writes the last replies and closes everything.
     fn stop(&mut self, events: &mut Events) {
         self.listener = None;
-        let deadline = self.clock.mono() + STOP_MAX;
+        let deadline = self.core.clock.mono() + STOP_MAX;
         loop {
-            self.worker.end_turn();
+            self.core.worker.end_turn();
             self.flush();
             let open: Vec<usize> = self.sockets.iter().map(|(index, _)| index).collect();
             let unsent = open.into_iter().any(|index| self.has_output(index));
-            if !unsent || self.clock.mono() >= deadline {
+            if !unsent || self.core.clock.mono() >= deadline {
                 return;
             }
             if self.poll.poll(events, Some(Duration::from_millis(10))).is_err() {
@@ -432,7 +317,7 @@ impl Loop {
 
     fn has_output(&mut self, index: usize) -> bool {
         match self.sockets.get(index).map(|socket| socket.place) {
-            Some(Place::Client(key)) => self.worker.output(key).is_some_and(|output| !output.is_empty()),
+            Some(Place::Client(key)) => self.core.worker.output(key).is_some_and(|output| !output.is_empty()),
             _ => false,
         }
     }
