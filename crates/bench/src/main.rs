@@ -18,6 +18,7 @@ mod http_client;
 mod lines;
 mod load;
 mod mixed;
+mod peers;
 mod placement;
 mod ports;
 mod registers;
@@ -40,6 +41,10 @@ const EXIT_USAGE: u8 = 2;
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
+    // Its figures are ratios between servers with options of their own, not a line of the table.
+    if let Some(("peers", rest)) = arguments.split_first().map(|(first, rest)| (first.as_str(), rest)) {
+        return peers::main(rest);
+    }
     if arguments.is_empty() || arguments.iter().any(|argument| argument == "--help") {
         println!("{}", usage());
         return if arguments.is_empty() { ExitCode::from(EXIT_USAGE) } else { ExitCode::SUCCESS };
@@ -67,6 +72,7 @@ fn usage() -> String {
     for line in LINES {
         text.push_str(&format!("  {:<16} {}\n", line.name, line.what));
     }
+    text.push_str("\nor: acceptance peers [--help]\n");
     text
 }
 

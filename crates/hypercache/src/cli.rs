@@ -14,7 +14,7 @@ use clap::builder::NonEmptyStringValueParser;
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 
 use crate::config::{self, DIRECTIVES, Directive, Mistake};
-use crate::{demo, server};
+use crate::{demo, load, server};
 
 /// Exit code for wrong flags, wrong or contradictory values.
 const EXIT_USAGE: u8 = 2;
@@ -32,6 +32,7 @@ Examples:
                                                        a second node that joins it
   hypercache demo                                      three nodes on this machine, and a tour of what they do
   hypercache cluster status                            who is in the cluster
+  hypercache bench --populate                          how fast is it, over 50 connections
   hypercache config show > hypercache.toml             a documented file with every directive
 
 Any Redis client works: redis-cli -p 6379 set greeting hello
@@ -68,6 +69,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         }
         Some(("multi-node-demo", matches)) => run_numbered(matches),
         Some(("cluster", matches)) => cluster::run(matches),
+        Some(("bench", matches)) => run_bench(matches),
         _ => unreachable!("clap requires one of the subcommands"),
     }
 }
@@ -85,6 +87,7 @@ pub fn command() -> Command {
         .subcommand(demo_command())
         .subcommand(numbered_command())
         .subcommand(cluster::command())
+        .subcommand(load::command::command())
         .subcommand(config_command())
 }
 
@@ -227,6 +230,22 @@ fn stop_with_parent(parent: i32) -> Result<(), String> {
     match rustix::process::getppid() {
         Some(now) if now.as_raw_nonzero().get() == parent => Ok(()),
         _ => Err(format!("the parent process {parent} has ended")),
+    }
+}
+
+/// Error replies make a run worthless, so they fail it; the report is printed all the same.
+fn run_bench(matches: &ArgMatches) -> ExitCode {
+    match load::command::run(matches) {
+        Ok((report, true)) => print(&report),
+        Ok((report, false)) => {
+            print(&report);
+            complain(&"the server answered with errors");
+            ExitCode::FAILURE
+        }
+        Err(error) => {
+            complain(&error);
+            ExitCode::FAILURE
+        }
     }
 }
 

@@ -8,5 +8,6 @@ pub mod dashboard;
 pub mod demo;
 pub mod http;
 pub mod io;
+pub mod load;
 pub mod platform;
 pub mod server;

@@ -1,0 +1,120 @@
+//! Runs the load generator on its processor and reads what it found.
+
+use super::servers::{LOAD_PROCESSOR, Running, cpu_of};
+use crate::Result;
+use serde::Deserialize;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+/// Requests in flight per connection while a server is filled.
+const FILL_PIPELINE: &str = "64";
+
+/// What a run of the load generator found, times in microseconds.
+#[derive(Clone, Debug, Deserialize)]
+pub(super) struct Found {
+    /// Operations per second.
+    pub(super) rate: f64,
+    /// Operations, those of the warm-up included.
+    pub(super) operations_with_warmup: u64,
+    /// Fell due and were not sent.
+    pub(super) operations_unsent: u64,
+    /// Error replies.
+    pub(super) errors: u64,
+    /// Text of the first.
+    pub(super) first_error: String,
+    /// Keys not found.
+    pub(super) misses: u64,
+    /// Share of its processor that the load generator used.
+    pub(super) load_cpu_share: Option<f64>,
+    /// Latencies.
+    pub(super) latency_us: Latency,
+}
+
+/// Percentiles in microseconds.
+#[derive(Clone, Debug, Deserialize)]
+pub(super) struct Latency {
+    pub(super) p50: f64,
+    pub(super) p99: f64,
+    #[serde(rename = "p99.9")]
+    pub(super) p999: f64,
+    pub(super) max: f64,
+}
+
+/// One measurement: what the load saw and what it cost the server.
+#[derive(Clone, Debug)]
+pub(super) struct Sample {
+    pub(super) found: Found,
+    /// Processor time of the server per operation, in microseconds.
+    pub(super) cpu_us: f64,
+}
+
+/// Where load runs and what it talks to.
+pub(super) struct Generator<'a> {
+    pub(super) binary: &'a Path,
+    pub(super) processors: &'a str,
+    pub(super) address: SocketAddr,
+    pub(super) protocol: &'a str,
+}
+
+impl<'a> Generator<'a> {
+    /// Load from its own processor.
+    pub(super) fn new(binary: &'a Path, server: &'a Running) -> Generator<'a> {
+        Generator { binary, processors: LOAD_PROCESSOR, address: server.address, protocol: server.protocol }
+    }
+
+    /// Runs it once.
+    ///
+    /// # Errors
+    /// When the server misbehaves; a run with error replies is no measurement.
+    pub(super) fn run(&self, arguments: &[String]) -> Result<Found> {
+        let output = Command::new("taskset")
+            .args(["-c", self.processors])
+            .arg(self.binary)
+            .args(["bench", "--output", "json", "--host", "127.0.0.1"])
+            .args(["--port", &self.address.port().to_string(), "--protocol", self.protocol])
+            .args(arguments)
+            .output()?;
+        if output.stdout.is_empty() {
+            let complaint = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+            return Err(format!("hypercache bench {}: {complaint}", arguments.join(" ")).into());
+        }
+        let found: Found = serde_json::from_slice(&output.stdout)?;
+        if found.errors > 0 {
+            return Err(format!("{} error replies, the first: {}", found.errors, found.first_error).into());
+        }
+        Ok(found)
+    }
+
+    /// Writes every key once; returns what that took.
+    ///
+    /// # Errors
+    /// As for [`Generator::run`].
+    pub(super) fn fill(&self, keys: u64, value_bytes: u64, ttl_s: Option<u64>) -> Result<Found> {
+        let mut arguments = words(&["--command", "set", "--distribution", "sequential", "--warmup", "0"]);
+        arguments.extend(words(&["--pipeline", FILL_PIPELINE, "--connections", "8"]));
+        arguments.extend(["--keys".to_owned(), keys.to_string(), "--requests".to_owned(), keys.to_string()]);
+        arguments.extend(["--value-size".to_owned(), value_bytes.to_string()]);
+        arguments.extend(ttl_s.iter().flat_map(|ttl| ["--ttl".to_owned(), ttl.to_string()]));
+        self.run(&arguments)
+    }
+
+    /// Runs it once and divides what it cost the process `pids` by its operations.
+    ///
+    /// # Errors
+    /// As for [`Generator::run`].
+    pub(super) fn sample(&self, pids: &[u32], arguments: &[String]) -> Result<Sample> {
+        let total = || pids.iter().map(|pid| cpu_of(*pid)).sum::<Result<Duration>>();
+        let before = total()?;
+        let found = self.run(arguments)?;
+        let cpu = total()?.saturating_sub(before);
+        let cpu_us = cpu.as_secs_f64() * 1e6 / found.operations_with_warmup.max(1) as f64;
+        Ok(Sample { found, cpu_us })
+    }
+}
+
+/// Words as owned arguments.
+pub(super) fn words(words: &[&str]) -> Vec<String> {
+    words.iter().map(|word| (*word).to_owned()).collect()
+}
