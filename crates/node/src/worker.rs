@@ -38,7 +38,7 @@ use stdx::{Mono, NodeId, PartitionId, Random, Wall};
 
 pub use links::{LinkPeer, WantedLink};
 
-/// Most bytes of effects of expired keys removed per partition and tick.
+/// Most expired keys removed per partition and tick.
 const EXPIRED_PER_TICK_MAX: usize = 200;
 /// How often peers that have not answered an Attach are asked again.
 const ATTACH_PERIOD: Duration = Duration::from_millis(20);
