@@ -27,6 +27,17 @@ pub struct Access<'a> {
     pub log: bool,
 }
 
+/// What whoever routed a command has found out about one of its keys.
+#[derive(Clone, Copy, Debug)]
+pub struct Placed<'a> {
+    /// The key: the same bytes in memory as the command's word, not merely equal ones.
+    pub key: &'a [u8],
+    /// Its hash, see [`Partition::hash`].
+    pub hash: u64,
+    /// Which of the accesses is its partition's.
+    pub access: usize,
+}
+
 /// What a command that reads may use.
 pub struct ReadCtx<'a> {
     /// The database that the client has selected.
@@ -52,32 +63,52 @@ pub struct WriteCtx<'a> {
 struct AccessSet<'a> {
     partitions: u16,
     accesses: &'a mut [Access<'a>],
+    /// Keys in the order in which the command will most likely ask for them.
+    placed: &'a [Placed<'a>],
+    /// The one it asked for last.
+    at: usize,
     /// Look-ups that found their key, and those that did not: INFO's keyspace_hits and keyspace_misses.
     lookups: (u64, u64),
 }
 
 impl<'a> AccessSet<'a> {
+    /// Which access is a key's, and the key's hash.
     #[inline]
-    fn of(&mut self, key: &[u8]) -> &mut Access<'a> {
-        select(self.accesses, self.partitions, key)
-    }
-
-    fn of_ref(&self, key: &[u8]) -> &Access<'a> {
-        if let [only] = &*self.accesses {
-            return only;
+    fn find(&self, key: &[u8]) -> (usize, u64, usize) {
+        // Commands take their keys in order, and some look at one twice.
+        for at in [self.at, self.at + 1] {
+            if let Some(placed) = self.placed.get(at)
+                && std::ptr::eq(placed.key, key)
+            {
+                return (placed.access, placed.hash, at);
+            }
         }
-        let id = PartitionId::of_key(key, self.partitions);
-        self.accesses.iter().find(|access| access.id == id).expect(ROUTED)
+        self.search(key)
     }
-}
 
-#[inline]
-fn select<'s, 'a>(accesses: &'s mut [Access<'a>], partitions: u16, key: &[u8]) -> &'s mut Access<'a> {
-    if accesses.len() == 1 {
-        return &mut accesses[0];
+    fn search(&self, key: &[u8]) -> (usize, u64, usize) {
+        let index = match &*self.accesses {
+            [_] => 0,
+            several => {
+                let id = PartitionId::of_key(key, self.partitions);
+                several.binary_search_by_key(&id, |access| access.id).ok().expect(ROUTED)
+            }
+        };
+        (index, self.accesses[index].store.hash(key), self.at)
     }
-    let id = PartitionId::of_key(key, partitions);
-    accesses.iter_mut().find(|access| access.id == id).expect(ROUTED)
+
+    #[inline]
+    fn of(&mut self, key: &[u8]) -> (&mut Access<'a>, u64) {
+        let (index, hash, at) = self.find(key);
+        self.at = at;
+        (&mut self.accesses[index], hash)
+    }
+
+    #[inline]
+    fn of_ref(&self, key: &[u8]) -> (&Access<'a>, u64) {
+        let (index, hash, _) = self.find(key);
+        (&self.accesses[index], hash)
+    }
 }
 
 const ROUTED: &str = "the dispatcher locks the partition of every key that the command's row names";
@@ -85,12 +116,21 @@ const ROUTED: &str = "the dispatcher locks the partition of every key that the c
 macro_rules! reads {
     ($context:ident) => {
         impl<'a> $context<'a> {
-            /// A context over the locked partitions of the command's keys.
+            /// A context over the locked partitions of the command's keys, which are sorted by their ids.
             ///
             /// `partitions` is the number of partitions of the cluster.
+            #[inline]
             pub fn new(db: u8, now: Wall, partitions: u16, accesses: &'a mut [Access<'a>]) -> $context<'a> {
                 assert!(!accesses.is_empty(), "a command runs on at least one partition");
-                $context { db, now, touch: true, set: AccessSet { partitions, accesses, lookups: (0, 0) } }
+                let set = AccessSet { partitions, accesses, placed: &[], at: 0, lookups: (0, 0) };
+                $context { db, now, touch: true, set }
+            }
+
+            /// Tells what is known of the keys, so that it need not be found out again. Any number of them, right or
+            /// none at all.
+            #[inline]
+            pub fn place(&mut self, placed: &'a [Placed<'a>]) {
+                self.set.placed = placed;
             }
 
             /// The entry of `key`, if there is one that has not expired; counts as an access.
@@ -103,9 +143,10 @@ macro_rules! reads {
             #[inline]
             pub fn get_in(&mut self, db: u8, key: &[u8]) -> Option<EntryRef<'_>> {
                 let (now, touch) = (self.now, self.touch);
-                let AccessSet { partitions, accesses, lookups } = &mut self.set;
-                let store = &mut *select(accesses, *partitions, key).store;
-                let hash = store.hash(key);
+                let (index, hash, at) = self.set.find(key);
+                self.set.at = at;
+                let AccessSet { accesses, lookups, .. } = &mut self.set;
+                let store = &mut *accesses[index].store;
                 let entry =
                     if touch { store.get(db, key, hash, now) } else { store.peek(db, key, hash, now) };
                 *(if entry.is_some() { &mut lookups.0 } else { &mut lookups.1 }) += 1;
@@ -124,8 +165,8 @@ macro_rules! reads {
 
             /// As `peek`, in another database.
             pub fn peek_in(&self, db: u8, key: &[u8]) -> Option<EntryRef<'_>> {
-                let store = &*self.set.of_ref(key).store;
-                store.peek(db, key, store.hash(key), self.now)
+                let (access, hash) = self.set.of_ref(key);
+                access.store.peek(db, key, hash, self.now)
             }
 
             /// The store of a partition of this command, to look at.
@@ -167,8 +208,7 @@ impl WriteCtx<'_> {
             | Effect::Splice { db, key, .. }
             | Effect::Remove { db, key, .. }
             | Effect::ExpireAt { db, key, .. } => {
-                let access = self.set.of(key);
-                let hash = access.store.hash(key);
+                let (access, hash) = self.set.of(key);
                 (*db, access, hash)
             }
         };
@@ -194,8 +234,8 @@ impl WriteCtx<'_> {
     /// because a replica applies effects without looking at a clock.
     pub fn bury_expired(&mut self, key: &[u8]) {
         let db = self.db;
-        let store = &*self.set.of(key).store;
-        let hash = store.hash(key);
+        let (access, hash) = self.set.of(key);
+        let store = &*access.store;
         let buried =
             store.peek(db, key, hash, self.now).is_none() && store.peek(db, key, hash, Wall(0)).is_some();
         if buried {

@@ -31,6 +31,6 @@ pub mod table;
 pub mod transaction;
 
 pub use args::Args;
-pub use context::{Access, ReadCtx, WriteCtx};
+pub use context::{Access, Placed, ReadCtx, WriteCtx};
 pub use gather::Gather;
 pub use table::{Command, FindError, Flags, Merge, Run, find};

@@ -146,6 +146,22 @@ static ROWS: [Command; ROWS_COUNT] = {
     rows
 };
 
+static BRIEF: [bool; ROWS_COUNT] = {
+    let mut brief = [false; ROWS_COUNT];
+    let mut row = 0;
+    while row < ROWS_COUNT {
+        brief[row] = ROWS[row].derive_brief();
+        row += 1;
+    }
+    brief
+};
+
+/// Whether the row at this place of the joined table is brief.
+#[inline]
+pub(crate) fn is_brief(index: usize) -> bool {
+    BRIEF[index]
+}
+
 /// At most a quarter full, so that a probe rarely looks at a second place.
 const INDEX_SIZE: usize = (ROWS_COUNT * 4).next_power_of_two();
 

@@ -288,6 +288,23 @@ impl Command {
         KeyIter { specs: self.keys.0, words: args.len(), next: 0, end: 0, step: 1 }
     }
 
+    /// Whether it reads or writes exactly one key, its second word, in constant time: then it may share the cost of
+    /// locking, of the clock and of statistics with others like it.
+    #[inline]
+    pub fn is_brief(&self) -> bool {
+        crate::lookup::is_brief(self.index())
+    }
+
+    pub(crate) const fn derive_brief(&self) -> bool {
+        let one_key = match self.keys.0 {
+            [spec] => spec.first == 1 && spec.last == 1,
+            _ => false,
+        };
+        one_key
+            && matches!(self.run, Run::Read(_) | Run::Write(_))
+            && matches!(self.complexity.as_bytes(), b"O(1)")
+    }
+
     /// Whether the number of words is right.
     #[inline]
     pub fn accepts(&self, words: usize) -> bool {

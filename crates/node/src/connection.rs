@@ -58,6 +58,30 @@ pub(crate) struct Watched {
     pub(crate) token: WatchToken,
 }
 
+/// Foretells the slots that [`Connection::reply`] and [`Connection::gate`] will give to replies not handed over yet.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct RepliesToCome {
+    next: u64,
+    /// A slot is open, so that a reply that is ready takes one as well.
+    open: bool,
+    /// The last slot is ready: another ready reply joins it.
+    joins: bool,
+}
+
+impl RepliesToCome {
+    /// The slot that the next reply gets if it has to wait.
+    pub(crate) fn gated(&self) -> u64 {
+        self.next
+    }
+
+    /// The next reply is known to wait, or not.
+    pub(crate) fn answered(&mut self, waits: bool) {
+        self.next += u64::from(waits || (self.open && !self.joins));
+        self.joins = !waits && self.open;
+        self.open |= waits;
+    }
+}
+
 /// The state of one client connection.
 pub(crate) struct Connection {
     pub(crate) session: Session,
@@ -124,6 +148,15 @@ impl Connection {
 
     pub(crate) fn open_replies(&self) -> usize {
         self.slots.len()
+    }
+
+    /// The slots of the replies that come next.
+    pub(crate) fn replies_to_come(&self) -> RepliesToCome {
+        RepliesToCome {
+            next: self.next_slot(),
+            open: !self.is_direct(),
+            joins: matches!(self.slots.back(), Some(Slot::Ready(_))),
+        }
     }
 
     /// Moves on `CLIENT REPLY SKIP`; true if the reply of the command that has just run is to be thrown away.

@@ -162,7 +162,7 @@ impl Coordinator {
             if taken == HAND_OVERS_PER_BATCH {
                 break;
             }
-            let Some(cell) = cells.get(usize::from(partition.0)) else { continue };
+            let Some(cell) = cells.get(partition) else { continue };
             if self.pending.contains_key(&partition) {
                 continue;
             }
@@ -188,7 +188,7 @@ impl Coordinator {
     /// everything is that was written before the learner was one of them, by the learner too.
     fn is_prepared(&self, partition: PartitionId, pending: &Pending) -> bool {
         let cells = self.shared.cells();
-        let Some(cell) = cells.get(usize::from(partition.0)) else { return false };
+        let Some(cell) = cells.get(partition) else { return false };
         let mut state = cell.state.lock();
         state.primary().is_some_and(|primary| match pending.op {
             PartitionOp::HandOver { .. } => primary.committed() == primary.last().counter,
@@ -199,7 +199,7 @@ impl Coordinator {
 
     fn undo(&mut self, partition: PartitionId, pending: &Pending, now: Mono) {
         let cells = self.shared.cells();
-        let Some(cell) = cells.get(usize::from(partition.0)) else { return };
+        let Some(cell) = cells.get(partition) else { return };
         let mut released = Vec::new();
         let mut state = cell.state.lock();
         match pending.op {

@@ -6,11 +6,12 @@
 //! process that was paused in the middle never answers with a value that was overwritten elsewhere meanwhile.
 
 use crate::frame::Route;
-use crate::partition::{Cell, State};
+use crate::cells::{Cells, Held, Locked};
+use crate::partition::State;
 use crate::shared::Shared;
+use crate::spot::Spot;
 use crate::target::Target;
-use commands::{Access, Args, Command, Gather, ReadCtx, Run, WriteCtx};
-use parking_lot::MutexGuard;
+use commands::{Access, Args, Command, Gather, Placed, ReadCtx, Run, WriteCtx};
 use protocol::Reply;
 use smallvec::SmallVec;
 use stdx::{Mono, PartitionId, Wall};
@@ -28,7 +29,7 @@ pub(crate) enum Refusal {
 }
 
 /// What running a command has led to.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Debug, Default)]
 pub(crate) struct Executed {
     /// Commits the reply has to wait for: the target was registered with so many partitions.
     pub(crate) gates: u32,
@@ -37,12 +38,14 @@ pub(crate) struct Executed {
     pub(crate) lease_lost: bool,
     /// Whether the command changed anything.
     pub(crate) wrote: bool,
+    /// What it left to be freed.
+    garbage: SmallVec<[Garbage; 1]>,
 }
 
 /// The things every execution needs.
 pub(crate) struct Executor<'a> {
     pub(crate) shared: &'a Shared,
-    pub(crate) cells: &'a [Cell],
+    pub(crate) cells: &'a Cells,
     pub(crate) db: u8,
     pub(crate) touch: bool,
     pub(crate) now: Mono,
@@ -55,38 +58,41 @@ pub(crate) struct Executor<'a> {
     pub(crate) lookups: &'a mut (u64, u64),
 }
 
-/// A locked partition.
-pub(crate) type Guard<'a> = (PartitionId, MutexGuard<'a, State>);
 /// The commands of a transaction; gives back database and name of every key they name.
-type TogetherFn<'f, 'a> = dyn FnMut(&mut Executor<'a>, &mut [Guard<'_>]) -> Vec<(u8, Vec<u8>)> + 'f;
-type Guards<'a> = SmallVec<[Guard<'a>; 1]>;
+type TogetherFn<'f, 'a> = dyn FnMut(&mut Executor<'a>, &mut [Held<'_>]) -> Vec<(u8, Vec<u8>)> + 'f;
 
 impl<'a> Executor<'a> {
-    /// Runs a `Read` or `Write` on the partitions of its keys. `routes` are sorted by partition, without doubles.
+    /// Runs a `Read` or `Write` on the partitions of its keys. `routes` are sorted by partition, without doubles;
+    /// `spots` may say where the keys are.
     pub(crate) fn keys(
         &mut self,
         command: &Command,
         run: &Run,
-        args: Args<'_>,
+        (args, spots): (Args<'_>, &[Spot]),
         routes: &[Route],
         reply: &mut Reply<'_>,
     ) -> Result<Executed, Refusal> {
-        let mut guards = self.lock(routes)?;
+        let mut locked = self.lock(routes)?;
         self.check_lease()?;
-        let partitions = u16::try_from(self.cells.len()).expect("at most 16384 partitions");
-        match &mut guards[..] {
+        let mut states = locked.states(routes);
+        let keys = command.key_positions(args).filter_map(|index| args.get(index));
+        let placed = place(routes, spots, keys.clone());
+        match &mut states[..] {
             [(id, state)] => {
                 let mut one = [access(*id, state)];
-                self.run(run, partitions, &mut one, args, reply);
+                self.run(run, &mut one, &placed, args, reply);
             }
             several => {
                 let mut all: Vec<Access<'_>> =
                     several.iter_mut().map(|(id, state)| access(*id, state)).collect();
-                self.run(run, partitions, &mut all, args, reply);
+                self.run(run, &mut all, &placed, args, reply);
             }
         }
-        let keys = command.key_positions(args).filter_map(|index| args.get(index));
-        Ok(self.conclude(guards, keys))
+        let db = self.db;
+        let executed = self
+            .close(&mut states, |state| keys.clone().map(|key| state.dirty_counter(db, key)).max().unwrap_or(0));
+        drop(states);
+        Ok(self.finish(locked, executed))
     }
 
     /// Runs one partition's part of a command over partitions.
@@ -97,15 +103,9 @@ impl<'a> Executor<'a> {
         route: Route,
         gather: &mut Gather,
     ) -> Result<Executed, Refusal> {
-        let mut guards = self.lock(&[route])?;
-        self.check_lease()?;
-        let partitions = u16::try_from(self.cells.len()).expect("at most 16384 partitions");
-        for (id, state) in &mut guards {
-            let mut one = [access(*id, state)];
-            let mut context = WriteCtx::new(self.db, self.wall, partitions, &mut one);
-            local(&mut context, args, gather);
-        }
-        Ok(self.conclude_all(guards))
+        self.one(route, |db, wall, partitions, access| {
+            local(&mut WriteCtx::new(db, wall, partitions, &mut [access]), args, gather);
+        })
     }
 
     /// Whether each of several partitions could run a command now, for one that locks them one after the other and
@@ -121,14 +121,26 @@ impl<'a> Executor<'a> {
         route: Route,
         read: &mut dyn FnMut(&mut ReadCtx<'_>),
     ) -> Result<Executed, Refusal> {
-        let mut guards = self.lock(&[route])?;
+        self.one(route, |db, wall, partitions, access| {
+            read(&mut ReadCtx::new(db, wall, partitions, &mut [access]));
+        })
+    }
+
+    fn one(
+        &mut self,
+        route: Route,
+        run: impl FnOnce(u8, Wall, u16, Access<'_>),
+    ) -> Result<Executed, Refusal> {
+        let mut locked = self.lock(&[route])?;
         self.check_lease()?;
-        let partitions = u16::try_from(self.cells.len()).expect("at most 16384 partitions");
-        for (id, state) in &mut guards {
-            let mut one = [access(*id, state)];
-            read(&mut ReadCtx::new(self.db, self.wall, partitions, &mut one));
+        let mut states = locked.states(&[route]);
+        let (db, wall, partitions) = (self.db, self.wall, self.cells.len());
+        if let [(id, state)] = &mut states[..] {
+            run(db, wall, partitions, access(*id, state));
         }
-        Ok(self.conclude_all(guards))
+        let executed = self.close(&mut states, |state| state.dirty_counter_of_all(db));
+        drop(states);
+        Ok(self.finish(locked, executed))
     }
 
     /// Runs several commands as one: a transaction. `body` runs each of them by [`Executor::run`].
@@ -137,50 +149,57 @@ impl<'a> Executor<'a> {
         routes: &[Route],
         body: &mut TogetherFn<'_, 'a>,
     ) -> Result<Executed, Refusal> {
-        let mut guards = self.lock(routes)?;
+        let mut locked = self.lock(routes)?;
         self.check_lease()?;
+        let mut states = locked.states(routes);
         let db = self.db;
-        let keys = body(self, &mut guards);
+        let keys = body(self, &mut states);
         self.db = db;
-        Ok(self.close(guards, |state| {
+        let executed = self.close(&mut states, |state| {
             keys.iter().map(|(db, key)| state.dirty_counter(*db, key)).max().unwrap_or(0)
-        }))
+        });
+        drop(states);
+        Ok(self.finish(locked, executed))
     }
 
     /// Runs one `Read` or `Write` over locked partitions.
     pub(crate) fn run<'g>(
         &mut self,
         run: &Run,
-        partitions: u16,
         accesses: &'g mut [Access<'g>],
+        placed: &'g [Placed<'g>],
         args: Args<'_>,
         reply: &mut Reply<'_>,
     ) {
         match run {
             Run::Read(read) => {
-                let mut context = ReadCtx::new(self.db, self.wall, partitions, accesses);
+                let mut context = ReadCtx::new(self.db, self.wall, self.cells.len(), accesses);
                 context.touch = self.touch;
+                context.place(placed);
                 read(&mut context, args, reply);
                 let (hits, misses) = context.lookups();
                 self.lookups.0 += hits;
                 self.lookups.1 += misses;
             }
             Run::Write(write) => {
-                let mut context = WriteCtx::new(self.db, self.wall, partitions, accesses);
+                let mut context = WriteCtx::new(self.db, self.wall, self.cells.len(), accesses);
                 context.touch = self.touch;
+                context.place(placed);
                 write(&mut context, args, reply);
             }
-            Run::Fanout { local, .. } => self.run(local, partitions, accesses, args, reply),
+            Run::Fanout { local, .. } => self.run(local, accesses, placed, args, reply),
             _ => unreachable!("the dispatcher sends only keyed commands here"),
         }
     }
 
-    fn lock(&self, routes: &[Route]) -> Result<Guards<'a>, Refusal> {
-        let cells: &'a [Cell] = self.cells;
-        let mut guards: Guards<'a> = SmallVec::new();
-        for route in routes {
-            let cell = cells.get(usize::from(route.partition.0)).ok_or(Refusal::Behind)?;
-            let state = cell.state.lock();
+    fn lock(&self, routes: &[Route]) -> Result<Locked<'a>, Refusal> {
+        let cells: &'a Cells = self.cells;
+        let mut locked = cells.lock(routes).ok_or(Refusal::Behind)?;
+        let states = locked.states(routes);
+        if states.len() != routes.len() {
+            return Err(Refusal::Behind);
+        }
+        for (route, (_, state)) in routes.iter().zip(&states) {
             if state.reign < route.reign {
                 return Err(Refusal::Behind);
             }
@@ -190,51 +209,48 @@ impl<'a> Executor<'a> {
             if state.handing_over {
                 return Err(Refusal::NotNow);
             }
-            guards.push((route.partition, state));
         }
-        Ok(guards)
+        drop(states);
+        Ok(locked)
     }
 
     fn check_lease(&self) -> Result<(), Refusal> {
         if self.shared.may_serve(self.now) { Ok(()) } else { Err(Refusal::NotNow) }
     }
 
-    fn conclude<'k>(&mut self, guards: Guards<'_>, keys: impl Iterator<Item = &'k [u8]> + Clone) -> Executed {
-        let db = self.db;
-        self.close(guards, |state| keys.clone().map(|key| state.dirty_counter(db, key)).max().unwrap_or(0))
-    }
-
-    /// As `conclude`, for a command that has seen every key.
-    fn conclude_all(&mut self, guards: Guards<'_>) -> Executed {
-        let db = self.db;
-        self.close(guards, |state| state.dirty_counter_of_all(db))
-    }
-
-    /// Logs what was written, registers the reply with every partition whose commits it has to wait for (`seen` names
-    /// the counter of what it read), unlocks, and looks at the lease.
-    fn close(&mut self, mut guards: Guards<'_>, seen: impl Fn(&State) -> u64) -> Executed {
+    /// Logs what was written and registers the reply with every partition whose commits it has to wait for; `seen` names
+    /// the counter of what it read.
+    fn close(&mut self, states: &mut [Held<'_>], seen: impl Fn(&State) -> u64) -> Executed {
         let mut executed = Executed::default();
         let mut counters: SmallVec<[u64; 2]> = SmallVec::new();
-        let mut garbage: SmallVec<[Garbage; 2]> = SmallVec::new();
-        for (id, state) in &mut guards {
-            let seen = seen(state);
+        for (id, state) in states.iter_mut() {
+            let seen = if state.is_settled() { 0 } else { seen(state) };
             let wrote = state.conclude(self.now);
             if wrote.is_some() {
                 executed.wrote = true;
                 if state.has_peers() && !std::mem::replace(&mut state.pump_queued, true) {
                     self.pump.push(*id);
                 }
+                let garbage = state.store.take_garbage();
+                if !garbage.is_empty() {
+                    executed.garbage.push(garbage);
+                }
             }
             counters.push(wrote.unwrap_or(0).max(seen));
-            garbage.push(state.store.take_garbage());
         }
         if self.shared.config.wait_for_in_sync {
-            for ((_, state), counter) in guards.iter_mut().zip(counters) {
+            for ((_, state), counter) in states.iter_mut().zip(counters) {
                 let waits = counter > 0 && state.wait_for(counter, self.target, executed.wrote);
                 executed.gates += u32::from(waits);
             }
         }
-        drop(guards);
+        executed
+    }
+
+    /// Unlocks and looks at the lease.
+    fn finish(&mut self, locked: Locked<'_>, mut executed: Executed) -> Executed {
+        drop(locked);
+        executed.garbage.clear();
         let after = self.shared.clock.mono();
         executed.lease_lost = !self.shared.may_serve(after);
         self.now = after;
@@ -242,8 +258,21 @@ impl<'a> Executor<'a> {
     }
 }
 
-fn access<'s>(id: PartitionId, state: &'s mut MutexGuard<'_, State>) -> Access<'s> {
+/// What is known of the keys: `spots` are theirs, in their order, or nothing is.
+fn place<'k>(
+    routes: &[Route],
+    spots: &[Spot],
+    keys: impl Iterator<Item = &'k [u8]>,
+) -> SmallVec<[Placed<'k>; 4]> {
+    let place = |(key, spot): (&'k [u8], &Spot)| {
+        let access = routes.binary_search_by_key(&spot.partition, |route| route.partition).ok()?;
+        Some(Placed { key, hash: spot.hash, access })
+    };
+    keys.zip(spots).map_while(place).collect()
+}
+
+pub(crate) fn access<'s>(id: PartitionId, state: &'s mut State) -> Access<'s> {
     let log = state.has_peers();
-    let State { store, record, touched, .. } = &mut **state;
+    let State { store, record, touched, .. } = state;
     Access { id, store, record, touched, log }
 }

@@ -355,12 +355,12 @@ impl Shared {
     fn scan_slot(&self, slot: Slot, visit: &mut dyn FnMut(&[u8]) -> bool) {
         const SCAN_STEP: usize = 256;
         let cells = self.cells();
-        let Ok(partitions) = u16::try_from(cells.len()) else { return };
+        let partitions = cells.len();
         if partitions == 0 {
             return;
         }
         let partition = PartitionId::of_slot(slot, partitions);
-        let Some(cell) = cells.get(usize::from(partition.0)) else { return };
+        let Some(cell) = cells.get(partition) else { return };
         let (mut cursor, mut more, now) = (0, true, self.clock.wall());
         while more {
             let state = cell.state.lock();

@@ -14,6 +14,7 @@
 //! Must not know sockets, files or threads: the `hypercache` crate brings those, and so does the simulator.
 
 mod call;
+mod cells;
 mod connection;
 mod coordinator;
 mod execute;
@@ -25,6 +26,7 @@ mod platform;
 mod pubsub;
 mod routing;
 mod shared;
+mod spot;
 pub mod stats;
 mod target;
 mod worker;

@@ -6,20 +6,13 @@
 use crate::target::Target;
 use cluster::map::{Assignment, Role as MapRole};
 use effect::RecordBuilder;
-use parking_lot::Mutex;
 use replication::{Applier, ChunkSource, Follower, FollowerStage, Log, Message, Primary};
 use std::collections::{HashMap, VecDeque};
-use stdx::{Epoch, Mono, NodeId, PartitionId, Wall};
+use stdx::{Epoch, Mono, NodeId, Wall};
 use store::{Garbage, Partition};
 
 /// Watched keys of one partition; above this all are forgotten, which only makes transactions abort.
 const WATCHES_MAX: usize = 100_000;
-
-/// A partition and its lock.
-pub(crate) struct Cell {
-    pub(crate) id: PartitionId,
-    pub(crate) state: Mutex<State>,
-}
 
 /// What this node is to the partition, with the state that goes with it.
 pub(crate) enum Role {
@@ -76,29 +69,25 @@ pub(crate) struct Aftermath {
     pub(crate) pump: bool,
 }
 
-impl Cell {
-    pub(crate) fn new(id: PartitionId, hash_seed: u64) -> Cell {
-        Cell {
-            id,
-            state: Mutex::new(State {
-                store: Partition::new(hash_seed),
-                record: RecordBuilder::new(),
-                touched: Vec::new(),
-                role: Role::None,
-                epoch: Epoch(0),
-                reign: Epoch(0),
-                born: Epoch(0),
-                waiters: VecDeque::new(),
-                uncommitted: VecDeque::new(),
-                watches: HashMap::new(),
-                handing_over: false,
-                pump_queued: false,
-            }),
+impl State {
+    /// An empty partition that has no role yet.
+    pub(crate) fn new(hash_seed: u64) -> State {
+        State {
+            store: Partition::new(hash_seed),
+            record: RecordBuilder::new(),
+            touched: Vec::new(),
+            role: Role::None,
+            epoch: Epoch(0),
+            reign: Epoch(0),
+            born: Epoch(0),
+            waiters: VecDeque::new(),
+            uncommitted: VecDeque::new(),
+            watches: HashMap::new(),
+            handing_over: false,
+            pump_queued: false,
         }
     }
-}
 
-impl State {
     /// The primary, if this node is it.
     pub(crate) fn primary(&mut self) -> Option<&mut Primary> {
         match &mut self.role {
@@ -213,6 +202,11 @@ impl State {
         }
         self.touched.clear();
         Some(counter)
+    }
+
+    /// Whether everything written is committed.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.uncommitted.is_empty()
     }
 
     /// The counter that a reply which saw `key` has to wait for; 0 if nothing uncommitted touches it.

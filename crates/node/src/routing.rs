@@ -1,7 +1,7 @@
 //! The routing table: for every partition who its primary is, flattened from the cluster map for the hot path.
 
 use crate::frame::Route;
-use cluster::map::{ClusterMap, MemberState};
+use cluster::map::{Assignment, ClusterMap, MemberState};
 use std::sync::Arc;
 use stdx::{Epoch, MapVersion, NodeId, PartitionId};
 
@@ -25,13 +25,17 @@ pub(crate) struct Routing {
     pub(crate) me: NodeId,
     primaries: Vec<Option<NodeId>>,
     reigns: Vec<Epoch>,
+    /// The reign, where this node is primary.
+    own: Vec<Option<Epoch>>,
 }
 
 impl Routing {
     pub(crate) fn new(map: Arc<ClusterMap>, me: NodeId) -> Routing {
         let alive =
             |node: &NodeId| map.members.get(node).is_some_and(|member| member.state != MemberState::Down);
+        let own = |a: &Assignment| (a.primary.filter(alive) == Some(me)).then_some(a.reign);
         Routing {
+            own: map.assignments.iter().map(own).collect(),
             primaries: map.assignments.iter().map(|a| a.primary.filter(alive)).collect(),
             reigns: map.assignments.iter().map(|a| a.reign).collect(),
             map,
@@ -54,6 +58,12 @@ impl Routing {
 
     pub(crate) fn route(&self, partition: PartitionId) -> Route {
         Route { partition, reign: self.reigns.get(usize::from(partition.0)).copied().unwrap_or_default() }
+    }
+
+    /// The reign of a partition that this node is primary of.
+    #[inline]
+    pub(crate) fn own_reign(&self, partition: PartitionId) -> Option<Epoch> {
+        self.own.get(usize::from(partition.0)).copied().flatten()
     }
 
     /// Where a command on these partitions has to go.

@@ -1,7 +1,8 @@
 //! What the workers of a node share: partitions, routing, lease, subscriptions, statistics, mailboxes.
 
 use crate::lease::Lease;
-use crate::partition::{Aftermath, Cell, Role};
+use crate::cells::{Cell, Cells};
+use crate::partition::{Aftermath, Role};
 use crate::platform::Platform;
 use crate::pubsub::Registry;
 use crate::routing::Routing;
@@ -75,9 +76,11 @@ pub struct Shared {
     data_bytes_cached: AtomicU64,
     hash_key: u64,
     hash_seed: AtomicU64,
-    partitions: RwLock<Arc<[Cell]>>,
+    partitions: RwLock<Arc<Cells>>,
     routing: RwLock<Arc<Routing>>,
     routing_version: AtomicU64,
+    /// The map has no other member: nobody could take over, so no lease is needed.
+    is_sole_member: AtomicBool,
     next_client: AtomicU64,
     mailboxes: Vec<Mailbox>,
 }
@@ -122,7 +125,8 @@ impl Shared {
             mailboxes: (0..config.workers).map(|_| mailbox()).collect(),
             routing: RwLock::new(Arc::new(Routing::new(Arc::new(ClusterMap::default()), config.node))),
             routing_version: AtomicU64::new(0),
-            partitions: RwLock::new(Arc::new([])),
+            partitions: RwLock::new(Arc::new(Cells::new(0, 0, config.workers))),
+            is_sole_member: AtomicBool::new(false),
             lease: Lease::default(),
             registry: Registry::default(),
             clients: Mutex::new(BTreeMap::new()),
@@ -175,7 +179,7 @@ impl Shared {
 
     /// Whether this node may serve what it owns at `now`: it holds a lease, or is alone.
     pub fn may_serve(&self, now: Mono) -> bool {
-        self.lease.holds(now) || self.routing.read().map.is_sole_member(self.me())
+        self.lease.holds(now) || self.is_sole_member.load(Ordering::Acquire)
     }
 
     /// Keys in one database over the partitions this node is primary of.
@@ -214,7 +218,7 @@ impl Shared {
         if routing.primary(partition) != Some(self.me()) {
             return None;
         }
-        let cell = cells.get(usize::from(partition.0))?;
+        let cell = cells.get(partition)?;
         let mut state = cell.state.lock();
         if state.primary().is_none()
             || state.reign != routing.route(partition).reign
@@ -263,7 +267,7 @@ impl Shared {
 
     /// Records written (as primary) or applied (as follower) by this node.
     pub fn replication_offset(&self) -> u64 {
-        let offset = |cell: &Cell| match &cell.state.lock().role {
+        let offset = |cell: Cell<'_>| match &cell.state.lock().role {
             Role::None => 0,
             Role::Primary(primary) => primary.last().counter,
             Role::Follower { follower, .. } => follower.last().counter,
@@ -310,7 +314,10 @@ impl Shared {
                 self.post(self.owner_of(cell.id), Mail::Pump(cell.id));
             }
         }
-        *self.routing.write() = Arc::new(Routing::new(Arc::clone(&map), self.me()));
+        let mut routing = self.routing.write();
+        *routing = Arc::new(Routing::new(Arc::clone(&map), self.me()));
+        self.is_sole_member.store(map.is_sole_member(self.me()), Ordering::Release);
+        drop(routing);
         self.routing_version.store(map.version.0, Ordering::Release);
         for (worker, deliveries) in mail.into_iter().enumerate() {
             if !deliveries.is_empty() {
@@ -356,7 +363,7 @@ impl Shared {
         stdx::hash::hash64(self.hash_seed.load(Ordering::Relaxed), key)
     }
 
-    pub(crate) fn cells(&self) -> Arc<[Cell]> {
+    pub(crate) fn cells(&self) -> Arc<Cells> {
         Arc::clone(&self.partitions.read())
     }
 
@@ -415,11 +422,11 @@ impl Shared {
     fn ensure_cells(&self, map: &ClusterMap) {
         let partitions = map.partitions;
         let mut cells = self.partitions.write();
-        if cells.len() != usize::from(partitions) {
-            debug_assert!(cells.is_empty(), "the number of partitions never changes");
+        if cells.len() != partitions {
+            debug_assert!(cells.len() == 0, "the number of partitions never changes");
             let seed = stdx::hash::mix64(self.hash_key ^ stdx::hash::mix64(map.cluster_id));
             self.hash_seed.store(seed, Ordering::Release);
-            *cells = (0..partitions).map(|id| Cell::new(PartitionId(id), seed)).collect();
+            *cells = Arc::new(Cells::new(partitions, seed, self.config.workers));
         }
     }
 

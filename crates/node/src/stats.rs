@@ -116,17 +116,17 @@ impl Stats {
         self.counters[counter as usize].load(Relaxed)
     }
 
-    /// Notes that a command ran, for how long, and whether it answered with an error.
+    /// Notes that a command ran `calls` times, for so long each time, and how often it answered with an error.
     #[inline]
-    pub fn ran(&self, command: usize, nanos: u64, failed: bool) {
+    pub fn ran(&self, command: usize, calls: u64, nanos: u64, failed: u64) {
         let cell = &self.commands[command];
-        cell.calls.store(cell.calls.load(Relaxed) + 1, Relaxed);
-        cell.nanos.store(cell.nanos.load(Relaxed) + nanos, Relaxed);
-        if failed {
-            cell.failed.store(cell.failed.load(Relaxed) + 1, Relaxed);
+        cell.calls.store(cell.calls.load(Relaxed) + calls, Relaxed);
+        cell.nanos.store(cell.nanos.load(Relaxed) + nanos * calls, Relaxed);
+        if failed > 0 {
+            cell.failed.store(cell.failed.load(Relaxed) + failed, Relaxed);
         }
         let bucket = cell.bucket(nanos);
-        bucket.store(bucket.load(Relaxed) + 1, Relaxed);
+        bucket.store(bucket.load(Relaxed) + calls, Relaxed);
     }
 
     /// Notes a command that ran outside the workers, where several threads count in one set.
@@ -365,8 +365,8 @@ mod tests {
         all.of(1).add(Counter::Commands, 4);
         assert_eq!(all.total(Counter::Commands), 7);
         let get = commands::table::lookup(b"get").expect("GET is in the table").index();
-        all.of(0).ran(get, 1_500, false);
-        all.of(0).ran(get, 2_500, true);
+        all.of(0).ran(get, 1, 1_500, 0);
+        all.of(0).ran(get, 1, 2_500, 1);
         let stats = all.commands();
         assert_eq!((stats[0].name, stats[0].calls, stats[0].failed_calls, stats[0].usec), ("get", 2, 1, 4));
         assert!(stats[0].percentiles_us[0] >= 1.5 && stats[0].percentiles_us[2] >= 2.5);

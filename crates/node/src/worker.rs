@@ -17,6 +17,7 @@ mod ahead;
 pub(crate) mod connections;
 mod dispatch;
 mod gather;
+mod lane;
 mod links;
 mod serve;
 mod transaction;
@@ -24,7 +25,7 @@ mod transaction;
 use crate::connection::Connection;
 use crate::frame::{Request, Route};
 use crate::host::NodeHost;
-use crate::partition::Cell;
+use crate::cells::Cells;
 use crate::platform::Limits;
 use crate::routing::Routing;
 use crate::shared::Shared;
@@ -85,7 +86,7 @@ pub enum Flush {
 pub struct Worker {
     index: usize,
     shared: Arc<Shared>,
-    cells: Arc<[Cell]>,
+    cells: Arc<Cells>,
     routing: Arc<Routing>,
     limits: Limits,
     now: Mono,

@@ -60,6 +60,12 @@ impl Parser {
         Parser::default()
     }
 
+    /// Whether it stands at the start of a command.
+    #[inline]
+    pub fn is_at_start(&self) -> bool {
+        self.remaining == 0 && self.searched == 0
+    }
+
     /// Forgets a partial command.
     #[inline]
     pub fn reset(&mut self) {

@@ -8,6 +8,7 @@ use super::{CLUSTER_DOWN, Forward, Held, IN_DOUBT, TRY_AGAIN, Worker};
 use crate::execute::{Executed, Executor, Refusal};
 use crate::frame::{self, Request, Route, Scope, Words};
 use crate::routing::Destination;
+use crate::spot::Spot;
 use crate::stats::Counter;
 use crate::target::{Delivery, Key, Owner, Target};
 use commands::generic::scan;
@@ -30,6 +31,8 @@ pub(super) struct Meta<'a> {
     pub(super) version: Version,
     pub(super) touch: bool,
     pub(super) partitions: &'a [PartitionId],
+    /// Where its keys are, in their order, as far as that is known.
+    pub(super) spots: &'a [Spot],
     /// When it is given up, wherever it waits: kept when it is held or sent again.
     pub(super) deadline: Mono,
 }
@@ -278,7 +281,7 @@ impl Worker {
             (_, Run::Read(_) | Run::Write(_) | Run::Fanout { .. }) => {
                 let mut reply = Reply::new(out, meta.version);
                 self.executor(meta, target, |executor| {
-                    executor.keys(command, &command.run, args, routes, &mut reply)
+                    executor.keys(command, &command.run, (args, meta.spots), routes, &mut reply)
                 })?
             }
             _ => {
@@ -461,6 +464,7 @@ impl Worker {
             version: request.version,
             touch: request.touch,
             partitions: &request.partitions,
+            spots: &[],
             deadline,
         };
         let mut out = Vec::new();

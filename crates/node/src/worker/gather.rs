@@ -169,6 +169,7 @@ impl Worker {
             version: request.version,
             touch: request.touch,
             partitions: &request.partitions,
+            spots: &[],
             deadline,
         };
         let mut out = Vec::new();

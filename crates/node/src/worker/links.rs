@@ -220,7 +220,7 @@ impl Worker {
 
     /// Sends what the peers of one partition can take.
     pub(super) fn pump_partition(&mut self, partition: PartitionId, attach: bool) {
-        let Some(cell) = self.cells.get(usize::from(partition.0)) else { return };
+        let Some(cell) = self.cells.get(partition) else { return };
         let mut state = cell.state.lock();
         state.pump_queued = false;
         let (links, peers) = (&mut self.links, &self.peers);
@@ -274,7 +274,7 @@ impl Worker {
         message: replication::Message,
     ) {
         let cells = std::sync::Arc::clone(&self.cells);
-        let Some(cell) = cells.get(usize::from(partition.0)) else {
+        let Some(cell) = cells.get(partition) else {
             // No map yet: the primary has to ask again.
             if let (Some((_, stream)), Some(link)) = (message.sent_by_primary(), self.links.get_mut(key)) {
                 let answer = replication::Message::Behind { reign: stdx::Epoch(0), stream };
@@ -340,6 +340,7 @@ impl Worker {
             version: request.version,
             touch: request.touch,
             partitions: &request.partitions,
+            spots: &[],
             deadline: self.now,
         };
         let mut out = Vec::new();
@@ -351,7 +352,7 @@ impl Worker {
                 if result.is_ok() {
                     self.now = self.shared.clock.mono();
                     let failed = out.first() == Some(&b'-');
-                    self.shared.stats.of(self.index).ran(command.index(), self.now.0 - started.0, failed);
+                    self.shared.stats.of(self.index).ran(command.index(), 1, self.now.0 - started.0, u64::from(failed));
                 }
                 result
             }

@@ -1,10 +1,11 @@
 //! Serving a connection: from bytes to commands to replies in order.
 
-use super::ahead::{Ahead, FlatWords, Tail};
+use super::ahead::{Ahead, Tail};
 use super::dispatch::{Meta, Outcome};
 use super::{Worker, ahead, dispatch};
 use crate::connection::{Connection, OPEN_REPLIES_MAX, Queued};
 use crate::frame::{Scope, Words};
+use crate::spot::Spot;
 use crate::stats::Counter;
 use crate::target::{Key, Owner};
 use commands::host::{Pause, SlowlogEntry};
@@ -12,7 +13,7 @@ use commands::session::{ReplyMode, SessionCtx};
 use commands::table::SessionFn;
 use commands::{Args, Command, Flags, Run, pubsub, transaction as texts};
 use protocol::{Limits as ParseLimits, Reply};
-use smallvec::SmallVec;
+use std::ops::Range;
 use stdx::PartitionId;
 
 /// What to do after a command.
@@ -27,8 +28,6 @@ enum Next {
 const SLOWLOG_ARGUMENTS_MAX: usize = 32;
 /// As Redis's slow log: longer arguments are cut.
 const SLOWLOG_ARGUMENT_BYTES_MAX: usize = 128;
-/// A single command with more words than this is worth warming up for (MGET, MSET).
-const WARM_WORDS_MIN: usize = 4;
 /// Samples of one latency event, as Redis keeps them.
 const LATENCY_SAMPLES_MAX: usize = 160;
 
@@ -46,19 +45,25 @@ impl Worker {
                 connection.stalled = true;
                 break;
             }
-            let limits = self.parse_limits(&connection);
-            // Authenticating changes the limits of what follows.
-            let most = if connection.session.authenticated { usize::MAX } else { 1 };
-            let tail = ahead.parse(&mut connection, &input, &mut at, &limits, most);
-            let complete = self.run_ahead(key, &mut connection, &ahead, &input, &mut at);
+            let prepared = if at == 0 { ahead.take_seat(key) } else { None };
+            let is_own = prepared.is_none();
+            let seat = match prepared {
+                Some(seat) => seat,
+                None => self.look_at(&mut ahead, key, &mut connection, &input, at),
+            };
+            at = seat.at;
+            let complete = self.run_steps(key, &mut connection, &ahead, &input, seat.steps, &mut at);
             if !complete {
                 // What was parsed and not run is parsed again when its turn comes.
                 connection.parser.reset();
                 connection.parsed.clear();
                 break;
             }
-            match tail {
+            match seat.tail {
                 Tail::Open => {}
+                Tail::Incomplete if at == input.len() => break,
+                // Whoever only looked has kept nothing of a partial command.
+                Tail::Incomplete if !is_own => {}
                 Tail::Incomplete => {
                     connection.closing |= input.len() - at > self.limits.query_bytes_max;
                     break;
@@ -85,32 +90,32 @@ impl Worker {
         self.queue_flush(key);
     }
 
-    /// Runs commands that were parsed ahead; false if it had to stop before the last.
-    fn run_ahead(
+    /// Runs commands that were parsed ahead; false if it had to stop before the last. `at` moves behind what was run.
+    fn run_steps(
         &mut self,
         key: Key,
         connection: &mut Connection,
         ahead: &Ahead,
         input: &[u8],
+        steps: Range<usize>,
         at: &mut usize,
     ) -> bool {
-        let (mut flat, mut ends) = (FlatWords::new(), SmallVec::new());
-        ahead.words(input, &mut flat, &mut ends);
-        let mut commands: SmallVec<[ahead::Next<'_>; 64]> = SmallVec::new();
-        ahead.commands(&flat, &ends).for_each(|command| commands.push(command));
-        if commands.len() > 1 || commands.iter().any(|command| command.words.len() > WARM_WORDS_MIN) {
-            self.warm_up(connection.session.db, &commands);
-        }
-        for (index, command) in commands.iter().enumerate() {
-            if connection.closing {
-                return true;
-            }
-            if index > 0 && self.must_wait(connection) {
+        let mut words = ahead::Words::new();
+        let mut next = steps.start;
+        while let Some(step) = ahead.step(next).filter(|_| next < steps.end && !connection.closing) {
+            if next > steps.start && self.must_wait(connection) {
                 connection.stalled = true;
                 return false;
             }
-            match self.handle(key, connection, Args::new(command.words), command.command) {
-                Next::Continue => *at = command.end,
+            let ran = self.run_lane(key, connection, ahead, input, next..steps.end);
+            if ran > 0 {
+                next += ran;
+                *at = ahead.step(next - 1).map_or(*at, |step| step.span.end);
+                continue;
+            }
+            ahead.words(next, input, &mut words);
+            match self.handle(key, connection, Args::new(&words), step.command, ahead.spots(step)) {
+                Next::Continue => (*at, next) = (step.span.end, next + 1),
                 Next::Wait => {
                     connection.stalled = true;
                     return false;
@@ -127,7 +132,7 @@ impl Worker {
             || (connection.in_flight > 0 && connection.in_flight_version != self.routing.version().0)
     }
 
-    fn parse_limits(&self, connection: &Connection) -> ParseLimits {
+    pub(super) fn parse_limits(&self, connection: &Connection) -> ParseLimits {
         if connection.session.authenticated {
             ParseLimits { bulk_bytes_max: self.limits.bulk_bytes_max, ..ParseLimits::default() }
         } else {
@@ -142,6 +147,7 @@ impl Worker {
         connection: &mut Connection,
         args: Args<'_>,
         command: Option<&'static Command>,
+        spots: &[Spot],
     ) -> Next {
         let mode = connection.session.reply_mode;
         let command = match self.admit(connection, args, command) {
@@ -167,7 +173,7 @@ impl Worker {
                 Some(failed) => (1, failed),
                 None => return Next::Wait,
             },
-            _ => (1, self.run_routed(key, connection, command, args, mode)),
+            _ => (1, self.run_routed(key, connection, command, (args, spots), mode)),
         };
         self.stat(Counter::Commands, commands_before);
         self.account(connection, command, args, started, failed);
@@ -303,7 +309,7 @@ impl Worker {
         key: Key,
         connection: &mut Connection,
         command: &'static Command,
-        args: Args<'_>,
+        (args, spots): (Args<'_>, &[Spot]),
         mode: ReplyMode,
     ) -> bool {
         let direct = connection.is_direct();
@@ -317,6 +323,7 @@ impl Worker {
             version: session.version,
             touch: !session.no_touch,
             partitions: &[] as &[PartitionId],
+            spots,
             deadline: self.deadline(),
         };
         let outcome = self.submit(command, args, &meta, target, &mut out);
@@ -367,12 +374,34 @@ impl Worker {
         }
         let ended = self.now;
         let nanos = ended.0 - started.0;
-        self.shared.stats.of(self.index).ran(command.index(), nanos, failed);
+        self.shared.stats.of(self.index).ran(command.index(), 1, nanos, u64::from(failed));
         connection.session.last_command = command.name;
         connection.session.last_interaction = ended;
         if command.name != "asking" {
             connection.session.asking = false;
         }
+        if self.is_slow(nanos) {
+            self.log_if_slow(connection, command, args, nanos);
+        }
+    }
+
+    /// Whether so long a command may be worth noting.
+    #[inline]
+    pub(super) fn is_slow(&self, nanos: u64) -> bool {
+        let (slow_us, latency_ms) = (self.limits.slowlog_slower_than_us, self.limits.latency_threshold_ms);
+        (slow_us >= 0 && nanos / 1_000 >= slow_us.unsigned_abs())
+            || (latency_ms > 0 && nanos / 1_000_000 >= latency_ms)
+    }
+
+    /// Notes a slow command in the slow log and as a latency event, as the limits say.
+    #[cold]
+    pub(super) fn log_if_slow(
+        &mut self,
+        connection: &Connection,
+        command: &Command,
+        args: Args<'_>,
+        nanos: u64,
+    ) {
         let micros = nanos / 1_000;
         let threshold = self.limits.slowlog_slower_than_us;
         if threshold >= 0 && micros >= threshold.unsigned_abs() && !command.flags.has(Flags::SKIP_SLOWLOG) {
@@ -458,6 +487,7 @@ impl Worker {
             version: call.version,
             touch: true,
             partitions: &[],
+            spots: &[],
             deadline: self.deadline(),
         };
         let mut out = Vec::new();
@@ -472,7 +502,8 @@ impl Worker {
         self.stat(Counter::Commands, 1);
         self.now = self.shared.clock.mono();
         let failed = matches!(outcome, Outcome::Ready) && out.first() == Some(&b'-');
-        self.shared.stats.of(self.index).ran(command.index(), self.now.0 - started.0, failed);
+        let nanos = self.now.0 - started.0;
+        self.shared.stats.of(self.index).ran(command.index(), 1, nanos, u64::from(failed));
         match outcome {
             Outcome::Ready => self.deliver_to_caller(key, crate::target::Delivery::Bytes(out)),
             Outcome::Gated(gates) => self.deliver_gated(target, out, gates),
@@ -480,7 +511,7 @@ impl Worker {
         }
     }
 
-    fn is_out_of_memory(&self) -> bool {
+    pub(super) fn is_out_of_memory(&self) -> bool {
         let limit = self.limits.memory_bytes_max;
         limit > 0 && self.shared.data_bytes_lately() > limit
     }

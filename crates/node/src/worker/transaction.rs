@@ -8,6 +8,7 @@
 use super::Worker;
 use super::dispatch::{CROSS_SLOT, Meta};
 use super::gather::{Gathering, Kind};
+use crate::execute::access;
 use crate::connection::{Connection, Queued};
 use crate::execute::{Executed, Refusal};
 use crate::frame::{Request, Route, Scope, Words};
@@ -156,7 +157,7 @@ impl Worker {
         out: &mut Vec<u8>,
     ) -> Result<Executed, Refusal> {
         let [route] = routes else { return Err(Refusal::Stale) };
-        let cell = self.cells.get(usize::from(route.partition.0)).ok_or(Refusal::Behind)?;
+        let cell = self.cells.get(route.partition).ok_or(Refusal::Behind)?;
         let mut state = cell.state.lock();
         if state.reign < route.reign {
             return Err(Refusal::Behind);
@@ -257,7 +258,7 @@ impl Worker {
             Reply::new(out, meta.version).error("ERR malformed transaction");
             return Ok(Executed::default());
         };
-        let count = u16::try_from(self.cells.len()).expect("at most 16384 partitions");
+        let count = self.cells.len();
         let wall = self.wall;
         self.executor(meta, target, |executor| {
             executor.together(routes, &mut |executor, guards| {
@@ -287,13 +288,9 @@ impl Worker {
                     };
                     let mut all: Vec<Access<'_>> = guards
                         .iter_mut()
-                        .map(|(id, state)| {
-                            let log = state.has_peers();
-                            let crate::partition::State { store, record, touched, .. } = &mut **state;
-                            Access { id: *id, store, record, touched, log }
-                        })
+                        .map(|(id, state)| access(*id, state))
                         .collect();
-                    executor.run(&command.run, count, &mut all, args, &mut reply);
+                    executor.run(&command.run, &mut all, &[], args, &mut reply);
                     let positions = command.key_positions(args);
                     keys.extend(positions.filter_map(|index| args.get(index)).map(|key| (*db, key.to_vec())));
                 }
