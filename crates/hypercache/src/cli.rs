@@ -14,6 +14,7 @@ use clap::builder::NonEmptyStringValueParser;
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 
 use crate::config::{self, DIRECTIVES, Directive, Mistake};
+use crate::platform::Allocator;
 use crate::{demo, load, server};
 
 /// Exit code for wrong flags, wrong or contradictory values.
@@ -47,8 +48,9 @@ Examples:
   hypercache server --config /etc/hypercache.toml --node-id cache-1
   hypercache server --bind 0.0.0.0 --requirepass secret --cluster-secret s3cret --join cache.internal:7946";
 
-/// Runs the command line `arguments`, the program's name first; returns the exit code of the process.
-pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+/// Runs the command line `arguments`, the program's name first, in a process that allocates with `allocator`; returns the
+/// exit code of the process.
+pub fn run(arguments: impl IntoIterator<Item = OsString>, allocator: Allocator) -> ExitCode {
     let matches = match command().try_get_matches_from(arguments) {
         Ok(matches) => matches,
         // clap knows which of its errors are help and version, to standard output with code 0.
@@ -61,13 +63,13 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         }
     };
     match matches.subcommand() {
-        Some(("server", matches)) => run_server(matches),
+        Some(("server", matches)) => run_server(matches, allocator),
         Some(("config", matches)) => run_config(matches),
         Some(("demo", matches)) => {
             let nodes = usize::try_from(number(matches, "nodes")).expect("clap checked the range");
             demo::run(nodes, matches.get_flag("once"))
         }
-        Some(("multi-node-demo", matches)) => run_numbered(matches),
+        Some(("multi-node-demo", matches)) => run_numbered(matches, allocator),
         Some(("cluster", matches)) => cluster::run(matches),
         Some(("bench", matches)) => run_bench(matches),
         _ => unreachable!("clap requires one of the subcommands"),
@@ -169,7 +171,7 @@ fn number(matches: &ArgMatches, name: &str) -> i64 {
     *matches.get_one::<i64>(name).expect("clap requires it or has a default")
 }
 
-fn run_server(matches: &ArgMatches) -> ExitCode {
+fn run_server(matches: &ArgMatches, allocator: Allocator) -> ExitCode {
     if let Some(parent) = matches.get_one::<i32>("stop-with-parent")
         && let Err(error) = stop_with_parent(*parent)
     {
@@ -182,10 +184,10 @@ fn run_server(matches: &ArgMatches) -> ExitCode {
             flags.push((directive.name.to_string(), value.clone()));
         }
     }
-    start(&flags)
+    start(&flags, allocator)
 }
 
-fn run_numbered(matches: &ArgMatches) -> ExitCode {
+fn run_numbered(matches: &ArgMatches, allocator: Allocator) -> ExitCode {
     let n = number(matches, "number");
     let seed =
         matches.get_one::<String>("seed").cloned().or_else(|| (n > 1).then(|| "127.0.0.1:7946".to_string()));
@@ -198,11 +200,11 @@ fn run_numbered(matches: &ArgMatches) -> ExitCode {
         ("dir".to_string(), dir.display().to_string()),
     ];
     flags.extend(seed.map(|seed| ("join".to_string(), seed)));
-    start(&flags)
+    start(&flags, allocator)
 }
 
 /// Loads the configuration and runs the server with it.
-fn start(flags: &[(String, String)]) -> ExitCode {
+fn start(flags: &[(String, String)], allocator: Allocator) -> ExitCode {
     let loaded = config::process_environment().and_then(|environment| config::load(flags, &environment));
     let loaded = match loaded {
         Ok(loaded) => loaded,
@@ -211,7 +213,7 @@ fn start(flags: &[(String, String)]) -> ExitCode {
     for warning in &loaded.warnings {
         complain(&format!("warning: {warning}"));
     }
-    match server::run(loaded.config) {
+    match server::run(loaded.config, allocator) {
         Ok(code) => code,
         Err(error) => {
             complain(&error);

@@ -56,8 +56,18 @@ pub struct ServerPlatform {
     shutdown: watch::Sender<bool>,
     facts: OnceLock<Box<dyn ClusterFacts>>,
     io_backend: OnceLock<Backend>,
+    allocator: Allocator,
     memory_peak: AtomicU64,
     memory_at_start: u64,
+}
+
+/// What the process allocates with.
+#[derive(Clone, Copy, Debug)]
+pub struct Allocator {
+    /// Its name, for INFO.
+    pub name: &'static str,
+    /// Bytes that it has handed out, as size classes.
+    pub held_bytes: fn() -> u64,
 }
 
 impl ServerPlatform {
@@ -66,6 +76,7 @@ impl ServerPlatform {
         config: &crate::config::Config,
         ports: Ports,
         shutdown: watch::Sender<bool>,
+        allocator: Allocator,
     ) -> ServerPlatform {
         let mut id = [0; 20];
         stdx::random::entropy(&mut id);
@@ -83,7 +94,8 @@ impl ServerPlatform {
             facts: OnceLock::new(),
             io_backend: OnceLock::new(),
             memory_peak: AtomicU64::new(0),
-            memory_at_start: resident_bytes(),
+            memory_at_start: (allocator.held_bytes)(),
+            allocator,
         }
     }
 
@@ -187,13 +199,13 @@ impl Platform for ServerPlatform {
             std::env::current_exe().map(|path| path.display().to_string()).unwrap_or_default();
         server.config_file.clone_from(&self.config_file);
         server.multiplexing_api = self.io_backend.get().map_or("", |backend| backend.name()).to_owned();
-        server.mem_allocator = "libc".to_owned();
+        server.mem_allocator = self.allocator.name.to_owned();
         server.listeners = vec![format!("name=tcp,bind={},port={}", self.bind, self.ports.resp)];
         let rss = resident_bytes();
         let memory = &mut info.memory;
         memory.rss = rss;
         memory.startup = self.memory_at_start;
-        memory.used = memory.dataset + memory.clients + memory.replication_log + self.memory_at_start;
+        memory.used = (self.allocator.held_bytes)();
         memory.peak = self.memory_peak.fetch_max(memory.used, Ordering::Relaxed).max(memory.used);
         memory.total_system = system_memory_bytes();
         memory.maxmemory = self.directives.maxmemory();

@@ -13,7 +13,7 @@ use crate::config::Config;
 use crate::control::{self, Addresses, Control, StartConfig};
 use crate::http::{self, HttpState, NodeBackend, PlatformGate};
 use crate::io;
-use crate::platform::{Ports, ServerPlatform};
+use crate::platform::{Allocator, Ports, ServerPlatform};
 use node::{NodeConfig, Shared};
 use sha2::{Digest, Sha256};
 use std::error::Error;
@@ -46,7 +46,7 @@ struct Bound {
 }
 
 /// Runs a node in the foreground; returns the exit code of the process.
-pub fn run(config: Config) -> Result<ExitCode, AnyError> {
+pub fn run(config: Config, allocator: Allocator) -> Result<ExitCode, AnyError> {
     start_logging(config.directives.loglevel());
     let clock = Clock::system();
     let disk = control::disk::open(&config.dir, &config.node_id, &clock)?;
@@ -56,7 +56,7 @@ pub fn run(config: Config) -> Result<ExitCode, AnyError> {
         config.directives.port_bound(name, port);
     }
     let (stop, stopping) = watch::channel(false);
-    let platform = Arc::new(ServerPlatform::new(&config, ports, stop.clone()));
+    let platform = Arc::new(ServerPlatform::new(&config, ports, stop.clone(), allocator));
     let node_config = NodeConfig {
         node: disk.node_id,
         name: config.node_id.clone(),

@@ -3,6 +3,7 @@
 //! Must not know any product concept beyond the ids that every crate shares. Time and randomness enter the
 //! whole system here, so that the same code runs in production, under test and in the simulator.
 
+pub mod allocator;
 pub mod clock;
 pub mod crc16;
 pub mod hash;
