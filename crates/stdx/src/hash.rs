@@ -1,7 +1,9 @@
 //! The 64-bit hash of a key, computed once per command and used for table look-ups.
 //!
 //! A folded-multiply hash (the construction of wyhash) with a seed per process: fast on short keys, and a client
-//! cannot choose colliding keys without the seed. Never written to disk or sent to another node.
+//! cannot choose colliding keys without the seed. Hashes under that seed are never written to disk or sent to another
+//! node. A cuckoo filter hashes its items under a seed of its own, fixed for ever, and what it writes depends on every
+//! bit: a change of this function needs a new format of filters (docs/formats/cuckoo.md).
 
 const K0: u64 = 0xa076_1d64_78bd_642f;
 const K1: u64 = 0xe703_7ed1_a0b4_28db;
