@@ -13,6 +13,7 @@
 //! packed one can take its place behind the same interface.
 
 mod access;
+pub mod cuckoo;
 mod database;
 mod deadlines;
 mod entry;
