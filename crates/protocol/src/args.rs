@@ -21,7 +21,7 @@ pub struct Args {
 /// Where one argument is. Half the size of a slice, which is what bounds the memory that a command of a
 /// million empty arguments takes.
 #[derive(Clone, Copy, Debug)]
-struct Span {
+pub(crate) struct Span {
     start: u32,
     len: u32,
 }
@@ -36,11 +36,18 @@ impl Args {
     #[inline]
     pub fn clear(&mut self) {
         self.spans.clear();
-        self.unescaped.clear();
-        self.is_unescaped = false;
         if self.spans.capacity() > ARGUMENTS_KEPT_MAX {
             self.spans = SmallVec::new();
         }
+        if self.is_unescaped {
+            self.clear_unescaped();
+        }
+    }
+
+    #[cold]
+    fn clear_unescaped(&mut self) {
+        self.unescaped.clear();
+        self.is_unescaped = false;
         if self.unescaped.capacity() > INLINE_BYTES_KEPT_MAX {
             self.unescaped = Vec::new();
         }
@@ -92,6 +99,12 @@ impl Args {
         true
     }
 
+    /// Appends ranges of the parsed buffer until there are no more.
+    #[inline]
+    pub(crate) fn extend(&mut self, spans: impl Iterator<Item = Span>) {
+        self.spans.extend(spans);
+    }
+
     /// Makes the ranges that follow refer to the returned buffer.
     pub(crate) fn start_unescaped(&mut self) {
         self.is_unescaped = true;
@@ -109,6 +122,13 @@ impl Args {
 }
 
 impl Span {
+    /// A range that ends within [`COMMAND_BYTES_MAX`](crate::limits::COMMAND_BYTES_MAX), as the caller has checked.
+    #[inline]
+    pub(crate) fn within_command(start: usize, len: usize) -> Span {
+        debug_assert!(start.saturating_add(len) <= crate::limits::COMMAND_BYTES_MAX);
+        Span { start: start as u32, len: len as u32 }
+    }
+
     #[inline]
     fn of(self, source: &[u8]) -> Option<&[u8]> {
         let start = self.start as usize;

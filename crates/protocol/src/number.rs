@@ -42,11 +42,33 @@ pub fn parse_i64(text: &[u8]) -> Option<i64> {
 /// the `\r` has arrived but was not looked at.
 #[inline]
 pub(crate) fn short_length(line: &[u8], kind: u8) -> Option<(usize, usize)> {
+    // Nearly all lengths have one to three digits, and nearly all lines are followed by enough bytes to read eight at once.
+    if let Some([first, a, b, c, d, ..]) = line.first_chunk::<8>()
+        && *first == kind
+    {
+        let digit = |byte: &u8| usize::from(byte.wrapping_sub(b'0'));
+        let (hundreds, tens, ones) = (digit(a), digit(b), digit(c));
+        if *b == b'\r' && hundreds <= 9 {
+            return Some((hundreds, 4));
+        }
+        if (1..=9).contains(&hundreds) && tens <= 9 {
+            if *c == b'\r' {
+                return Some((hundreds * 10 + tens, 5));
+            }
+            if *d == b'\r' && ones <= 9 {
+                return Some((hundreds * 100 + tens * 10 + ones, 6));
+            }
+        }
+    }
+    any_short_length(line, kind)
+}
+
+/// [`short_length`] of any number of digits, and near the end of the buffer.
+fn any_short_length(line: &[u8], kind: u8) -> Option<(usize, usize)> {
     let (first, digits) = line.split_first()?;
     if *first != kind {
         return None;
     }
-    // Most lengths have one digit.
     if let [digit @ b'0'..=b'9', b'\r', _, ..] = digits {
         return Some((usize::from(digit - b'0'), 4));
     }
@@ -108,6 +130,10 @@ mod tests {
         assert_eq!(short_length(b"$0\r\n", b'$'), Some((0, 4)));
         assert_eq!(short_length(b"$5\r\nhello", b'$'), Some((5, 4)));
         assert_eq!(short_length(b"*12\r\n", b'*'), Some((12, 5)));
+        assert_eq!(short_length(b"$0\r\n\r\n$3\r\n", b'$'), Some((0, 4)));
+        assert_eq!(short_length(b"$42\r\nhello", b'$'), Some((42, 5)));
+        assert_eq!(short_length(b"$987\r\nhello", b'$'), Some((987, 6)));
+        assert_eq!(short_length(b"$1024\r\nhello", b'$'), Some((1_024, 7)));
         assert_eq!(short_length(b"$1234567890\r\n", b'$'), Some((1_234_567_890, 13)));
         for line in [
             "",
@@ -122,6 +148,14 @@ mod tests {
             "$1x\r\n",
             "$12345678901\r\n",
             "*1\r\n",
+            "*1\r\nhello",
+            "$01\r\nhello",
+            "$012\r\nhello",
+            "$x\r\nhello",
+            "$1x\r\nhello",
+            "$12x\r\nhello",
+            "$123x\r\nhello",
+            "$-1\r\nhello",
         ] {
             assert_eq!(short_length(line.as_bytes(), b'$'), None, "{line:?}");
         }

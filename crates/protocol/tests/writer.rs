@@ -27,10 +27,10 @@ fn same_in_both_versions() {
     check_same(|reply| reply.bulk(b"a\r\nb"), "$4\r\na\r\nb\r\n");
     check_same(|reply| reply.bulk_integer(-42), "$3\r\n-42\r\n");
     check_same(|reply| reply.array(12), "*12\r\n");
-    for value in [0, 7, 10, 99, 100, 12_345, -1, i64::MAX, i64::MIN] {
+    for value in [0, 7, 10, 99, 100, 999, 1_000, 1_234, 9_999, 10_000, 12_345, -1, i64::MAX, i64::MIN] {
         check_same(|reply| reply.integer(value), &format!(":{value}\r\n"));
     }
-    for len in [9, 10, 99, 100, 1_000, 70_000] {
+    for len in [9, 10, 99, 100, 999, 1_000, 1_024, 9_999, 10_000, 70_000] {
         let text = "x".repeat(len);
         check_same(|reply| reply.bulk(text.as_bytes()), &format!("${len}\r\n{text}\r\n"));
     }
