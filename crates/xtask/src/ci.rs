@@ -20,25 +20,52 @@ const TEST_LINES: &[&str] = &[
     "dashboard",
 ];
 
+/// Crates with `unsafe` that is more than system calls: their tests run under Miri as well.
+const MIRI_PACKAGES: &[&str] = &["store"];
+
+/// Leaves Miri out, where its toolchain cannot be had.
+const WITHOUT_MIRI: &str = "--without-miri";
+
 /// All of it, cheapest first, so that a slip is found before the long builds.
 ///
 /// # Errors
-/// The first step that fails.
-pub(crate) fn ci(root: &Path) -> Result<()> {
+/// The first step that fails, or an option that does not exist.
+pub(crate) fn ci(root: &Path, arguments: &[String]) -> Result<()> {
+    if let Some(unknown) = arguments.iter().find(|argument| *argument != WITHOUT_MIRI) {
+        return Err(format!("unknown option {unknown}"));
+    }
     cargo(root, &["fmt", "--all", "--check"])?;
     tidy::tidy(root)?;
     cargo(root, &["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"])?;
     deny(root)?;
+    if arguments.is_empty() {
+        miri(root)?;
+    } else {
+        println!("miri: left out, as asked");
+    }
     test(root)
 }
 
-/// Unit and integration tests, then the short acceptance set, which includes foreign clients and the dashboard.
+/// Unit tests under Miri, which sees undefined behaviour that a passing test does not.
+///
+/// # Errors
+/// When a test fails, or when Miri cannot be installed: an unchecked `unsafe` must not look like a checked one.
+pub(crate) fn miri(root: &Path) -> Result<()> {
+    let toolchain = tools::miri(root)
+        .map_err(|error| format!("{error}; `cargo xtask ci {WITHOUT_MIRI}` checks all the rest"))?;
+    let mut arguments = vec!["run", toolchain, "cargo", "miri", "test", "--locked"];
+    arguments.extend(MIRI_PACKAGES.iter().flat_map(|package| ["-p", package]));
+    run(root, "rustup", &arguments)
+}
+
+/// Unit and integration tests, each bench once (Criterion does not measure without `cargo bench`), then the short acceptance set, which includes foreign clients and the dashboard.
 ///
 /// # Errors
 /// The first step that fails.
 pub(crate) fn test(root: &Path) -> Result<()> {
     tools::install_for_tests(root)?;
     cargo(root, &["test", "--workspace", "--locked"])?;
+    cargo(root, &["test", "--workspace", "--locked", "--bench", "*"])?;
     let lines = TEST_LINES.iter().chain(&["--short"]).map(|word| (*word).to_owned());
     accept::accept(root, &lines.collect::<Vec<_>>())
 }

@@ -23,8 +23,9 @@ const EXIT_USAGE: u8 = 2;
 const USAGE: &str = "\
 usage: cargo xtask COMMAND
 
-  ci                         format, clippy, tidy, deny, test: what continuous integration runs
-  test                       install what tests need, cargo test, and the short acceptance set
+  ci [--without-miri]        format, clippy, tidy, deny, miri, test: what continuous integration runs
+  test                       install what tests need, cargo test, each bench once, and the short acceptance set
+  miri                       unit tests of crates with unsafe code under Miri, which it installs
   tidy                       house rules that no compiler checks
   deny                       licences, bans, sources, and advisories where their database can be fetched
   setup                      only install what tests need
@@ -45,8 +46,9 @@ fn main() -> ExitCode {
         return ExitCode::from(EXIT_USAGE);
     };
     let done = match job.as_str() {
-        "ci" => ci::ci(&root),
+        "ci" => ci::ci(&root, rest),
         "test" => ci::test(&root),
+        "miri" => ci::miri(&root),
         "tidy" => tidy::tidy(&root),
         "deny" => ci::deny(&root),
         "setup" => tools::install_for_tests(&root),

@@ -7,6 +7,9 @@ use std::path::{Path, PathBuf};
 
 const CARGO_DENY_VERSION: &str = "0.20.2";
 
+/// The nightly toolchain that Miri comes from, pinned: it is not in every one of them.
+const MIRI_TOOLCHAIN: &str = "nightly-2026-05-20";
+
 /// Programs that tests call, with the Debian package each comes from.
 const SYSTEM_PROGRAMS: &[(&str, &str)] = &[
     ("redis-server", "redis-server"),
@@ -58,6 +61,26 @@ pub(crate) fn cargo_deny(root: &Path) -> Result<PathBuf> {
     arguments.extend(fast);
     cargo(root, &arguments)?;
     Ok(ours)
+}
+
+/// The name of a toolchain with Miri, installed if it is not there yet.
+///
+/// # Errors
+/// When it cannot be fetched, or when toolchains are not managed by rustup here.
+pub(crate) fn miri(root: &Path) -> Result<&'static str> {
+    if !on_path("rustup") {
+        return Err("Miri needs rustup, which is not on the path".to_owned());
+    }
+    // Works only if the standard library's source, which Miri builds first, can be found as well.
+    let probe = ["run", MIRI_TOOLCHAIN, "cargo", "miri", "setup", "--quiet"];
+    if output_of(root, "rustup", &probe).is_some() {
+        return Ok(MIRI_TOOLCHAIN);
+    }
+    let install =
+        ["toolchain", "install", MIRI_TOOLCHAIN, "--profile", "minimal", "--component", "miri,rust-src"];
+    run(root, "rustup", &install)
+        .map_err(|error| format!("Miri's toolchain {MIRI_TOOLCHAIN} cannot be installed: {error}"))?;
+    Ok(MIRI_TOOLCHAIN)
 }
 
 fn install_system_programs(root: &Path) -> Result<()> {
