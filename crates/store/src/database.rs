@@ -7,23 +7,68 @@ use crate::access::Access;
 use crate::deadlines::Deadlines;
 use crate::memory::allocation_bytes;
 use crate::node::Node;
+use crate::segment::mark_of;
 use crate::table::Table;
 use crate::value::StringRef;
 use stdx::Wall;
+use stdx::hash::hash64;
 
 /// Keys, values and deadlines of one database.
 #[derive(Debug)]
 pub(crate) struct Database {
     table: Table,
-    deadlines: Deadlines,
+    hash_seed: u64,
     node_bytes: usize,
+    deadlines: Deadlines,
+}
+
+/// The keys as the index of deadlines sees them.
+#[derive(Clone, Copy)]
+pub(crate) struct Keys<'a> {
+    table: &'a Table,
+    hash_seed: u64,
+}
+
+impl<'a> Keys<'a> {
+    /// The nodes with this mark and a deadline from `start` up to `end`, as tickets are ordered; their deadlines and
+    /// hashes. One, unless marks collide.
+    pub(crate) fn with_mark(
+        self,
+        mark: u32,
+        start: (Wall, u32),
+        end: Option<(Wall, u32)>,
+    ) -> impl Iterator<Item = (&'a Node, Wall, u64)> {
+        self.table.with_tag_of(mark).filter_map(move |node| {
+            let at = node.expire_at()?;
+            if (at, mark) < start || end.is_some_and(|end| (at, mark) >= end) {
+                return None;
+            }
+            let hash = hash64(self.hash_seed, node.key());
+            (mark_of(hash) == mark).then_some((node, at, hash))
+        })
+    }
+
+    /// Brings the nodes of these marks closer.
+    pub(crate) fn prefetch(self, marks: &[u32]) {
+        marks.iter().for_each(|&mark| self.table.prefetch_home(mark));
+        marks.iter().for_each(|&mark| self.table.prefetch_node(mark));
+    }
+
+    /// The tickets that there should be.
+    #[cfg(test)]
+    pub(crate) fn tickets(self) -> impl Iterator<Item = (Wall, u32)> {
+        let mark = move |node: &Node| mark_of(hash64(self.hash_seed, node.key()));
+        self.table.iter().filter_map(move |node| Some((node.expire_at()?, mark(node))))
+    }
 }
 
 impl Database {
-    pub(crate) fn new() -> Database {
-        Database { table: Table::new(), deadlines: Deadlines::default(), node_bytes: 0 }
+    /// An empty one whose keys are hashed under `hash_seed`.
+    pub(crate) fn new(hash_seed: u64) -> Database {
+        Database { table: Table::new(), hash_seed, node_bytes: 0, deadlines: Deadlines::default() }
     }
 
+    #[inline]
     pub(crate) fn table(&self) -> &Table {
         &self.table
     }
@@ -33,6 +78,7 @@ impl Database {
     }
 
     /// For the access clock alone.
+    #[inline]
     pub(crate) fn find_mut(&mut self, mark: u32, key: &[u8]) -> Option<&mut Node> {
         self.table.find_mut(mark, key)
     }
@@ -46,6 +92,7 @@ impl Database {
     }
 
     /// Sets a whole value; gives back what it replaced if that could not be used again.
+    #[inline]
     pub(crate) fn set(
         &mut self,
         mark: u32,
@@ -59,11 +106,13 @@ impl Database {
             self.insert(mark, Node::new(key, value, expire_at, Access::new(seconds)));
             return None;
         };
-        let (bytes, deadline) = (node.bytes(), node.expire_at());
-        node.set_access(Access { seconds, ..node.access() });
+        let deadline = node.expire_at();
+        node.set_access(node.access().at(seconds));
         let former = node.set(value, expire_at);
-        self.node_bytes = self.node_bytes - bytes + node.bytes();
-        self.deadlines.change(mark, deadline, expire_at);
+        if let Some(former) = &former {
+            self.node_bytes = self.node_bytes - former.bytes() + node.bytes();
+        }
+        self.move_deadline(mark, deadline, expire_at);
         former
     }
 
@@ -76,7 +125,7 @@ impl Database {
             return;
         };
         let bytes = node.bytes();
-        node.set_access(Access { seconds, ..node.access() });
+        node.set_access(node.access().at(seconds));
         node.splice(offset, part);
         self.node_bytes = self.node_bytes - bytes + node.bytes();
     }
@@ -87,28 +136,36 @@ impl Database {
         let (bytes, deadline) = (node.bytes(), node.expire_at());
         node.set_expire_at(at);
         self.node_bytes = self.node_bytes - bytes + node.bytes();
-        self.deadlines.change(mark, deadline, at);
+        self.move_deadline(mark, deadline, at);
     }
 
     pub(crate) fn remove(&mut self, mark: u32, key: &[u8]) -> Option<Node> {
         let node = self.table.remove(mark, key)?;
         self.node_bytes -= node.bytes();
-        self.deadlines.change(mark, node.expire_at(), None);
+        self.move_deadline(mark, node.expire_at(), None);
         Some(node)
     }
 
-    /// The nodes whose deadline has passed, earliest first.
-    pub(crate) fn due(&self, now: Wall) -> impl Iterator<Item = &Node> {
-        // Another node's mark may collide; its deadline, if the same, is counted in the same ticket.
-        self.deadlines.due(now).flat_map(|(at, mark)| {
-            self.table.with_mark(mark).filter(move |node| node.expire_at() == Some(at))
-        })
+    /// Visits keys whose deadline has passed with their hashes, roughly the earliest first, at most `budget`; how many.
+    pub(crate) fn due(&mut self, now: Wall, budget: usize, visit: &mut dyn FnMut(&[u8], u64)) -> usize {
+        let keys = Keys { table: &self.table, hash_seed: self.hash_seed };
+        self.deadlines.due(now, budget, keys, visit)
     }
 
     fn insert(&mut self, mark: u32, node: Node) {
+        let hash_seed = self.hash_seed;
+        let expire_at = node.expire_at();
         self.node_bytes += node.bytes();
-        self.deadlines.change(mark, None, node.expire_at());
-        self.table.insert(mark, node);
+        self.table.insert(mark, node, |key| mark_of(hash64(hash_seed, key)));
+        self.move_deadline(mark, None, expire_at);
+    }
+
+    #[inline]
+    fn move_deadline(&mut self, mark: u32, from: Option<Wall>, to: Option<Wall>) {
+        if from != to {
+            let keys = Keys { table: &self.table, hash_seed: self.hash_seed };
+            self.deadlines.change(mark, from, to, keys);
+        }
     }
 
     /// What [`bytes`](Self::bytes) and the index of deadlines must agree with, by counting anew.
@@ -118,32 +175,146 @@ impl Database {
         assert_eq!(self.table.len(), self.table.iter().count() as u64);
         let expiring = self.table.iter().filter(|node| node.expire_at().is_some()).count();
         assert_eq!(self.deadlines.len(), expiring as u64);
+        self.deadlines.check(Keys { table: &self.table, hash_seed: self.hash_seed });
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::collections::{BTreeSet, HashMap};
+    use stdx::Random;
+
+    const SEED: u64 = 5;
+
+    fn mark(key: &[u8]) -> u32 {
+        mark_of(hash64(SEED, key))
+    }
+
+    fn set(database: &mut Database, key: &[u8], at: Option<u64>) {
+        assert!(!database.set(mark(key), key, b"v", at.map(Wall), 0).is_some_and(|former| former.is_large()));
+    }
+
+    fn due(database: &mut Database, now: u64) -> Vec<Vec<u8>> {
+        let mut keys = Vec::new();
+        let count = database.due(Wall(now), usize::MAX, &mut |key, hash| {
+            assert_eq!(hash, hash64(SEED, key));
+            keys.push(key.to_vec());
+        });
+        assert_eq!(count, keys.len());
+        keys.sort_unstable();
+        keys
+    }
+
+    /// Two keys with one mark: among a few hundred thousand there is a pair.
+    fn colliding() -> (Vec<u8>, Vec<u8>) {
+        let mut met = HashMap::new();
+        (0..1 << 20)
+            .find_map(|i: u32| {
+                let key = i.to_le_bytes().to_vec();
+                met.insert(mark(&key), key.clone()).map(|other| (other, key))
+            })
+            .expect("a million keys have more than a hundred pairs")
+    }
 
     #[test]
+    #[cfg_attr(miri, ignore)]
     fn colliding_marks_expire_each_at_its_own_time() {
-        let mut database = Database::new();
-        for (key, at) in [(b"a", Some(10)), (b"b", Some(10)), (b"c", Some(30)), (b"d", None)] {
-            assert!(database.set(5, key, b"v", at.map(Wall), 0).is_none());
+        let (a, b) = colliding();
+        let mut database = Database::new(SEED);
+        for (key, at) in [(&a[..], Some(10)), (&b, Some(10)), (b"c", Some(30)), (b"d", None)] {
+            set(&mut database, key, at);
+            database.check();
         }
+        assert!(due(&mut database, 9).is_empty());
+        assert_eq!(due(&mut database, 29).len(), 2);
+        assert_eq!(due(&mut database, 30).len(), 3);
+        set(&mut database, &a, Some(25));
         database.check();
-        let due =
-            |database: &Database, now| database.due(Wall(now)).map(|node| node.key()[0]).collect::<Vec<_>>();
-        assert_eq!(due(&database, 9), b"");
-        assert_eq!(due(&database, 29).len(), 2);
-        assert_eq!(due(&database, 30).len(), 3);
-        database.expire_at(5, b"a", None);
-        database.expire_at(5, b"missing", Some(Wall(1)));
+        assert_eq!(due(&mut database, 24), [b.clone()]);
+        assert_eq!(due(&mut database, 25).len(), 2);
+        // The ticket of the one may stand where that of the other should.
+        database.expire_at(mark(&a), &a, None);
         database.check();
-        assert_eq!(due(&database, 30), b"bc");
-        assert_eq!(database.remove(5, b"b").expect("set").key(), b"b");
-        assert!(database.remove(5, b"b").is_none());
+        assert_eq!(due(&mut database, 24), [b.clone()]);
+        database.expire_at(mark(b"missing"), b"missing", Some(Wall(1)));
+        assert_eq!(database.remove(mark(&b), &b).expect("set").key(), b);
+        assert!(database.remove(mark(&b), &b).is_none());
         database.check();
-        assert_eq!(due(&database, 30), b"c");
+        assert_eq!(due(&mut database, 30), [b"c"]);
+    }
+
+    /// Rising, falling, equal and random deadlines, set, moved and removed, until the last is gone.
+    #[test]
+    fn due_keys_are_found_in_every_order_of_deadlines() {
+        let (keys, steps) = if cfg!(miri) { (150, 400) } else { (2_000, 12_000) };
+        for pattern in 0..4 {
+            let mut random = Random::seeded(pattern);
+            let mut database = Database::new(SEED);
+            let mut model: HashMap<Vec<u8>, u64> = HashMap::new();
+            for step in 0..steps {
+                let key = (random.below(keys) as u32).to_le_bytes().to_vec();
+                let at = match pattern {
+                    0 => 1_000 + step,
+                    1 => 100_000 - step,
+                    2 => 7_000,
+                    _ => random.below(20_000),
+                };
+                match random.below(6) {
+                    0 => {
+                        let _ = database.remove(mark(&key), &key);
+                        model.remove(&key);
+                    }
+                    1 => {
+                        database.expire_at(mark(&key), &key, None);
+                        model.remove(&key);
+                    }
+                    _ => {
+                        set(&mut database, &key, Some(at));
+                        model.insert(key, at);
+                    }
+                }
+                if step % (steps / 4) == 0 {
+                    database.check();
+                }
+            }
+            database.check();
+            let mut times: Vec<u64> = model.values().copied().collect();
+            times.sort_unstable();
+            for now in [times[0], times[times.len() / 3], times[times.len() - 2], times[times.len() - 1]] {
+                let expected: BTreeSet<_> =
+                    model.iter().filter(|(_, at)| **at <= now).map(|(key, _)| key.clone()).collect();
+                assert_eq!(due(&mut database, now), expected.iter().cloned().collect::<Vec<_>>());
+                for key in &expected {
+                    assert!(database.remove(mark(key), key).is_some());
+                    model.remove(key);
+                }
+                database.check();
+            }
+            assert_eq!((database.deadlines().len(), database.deadlines().bytes()), (0, 0));
+            assert_eq!(database.deadlines().bound(), None);
+        }
+    }
+
+    #[test]
+    #[cfg_attr(miri, ignore)]
+    fn a_ticket_takes_few_bytes() {
+        let mut random = Random::seeded(1);
+        for rising in [true, false] {
+            let mut database = Database::new(SEED);
+            for i in 0..20_000u32 {
+                let at = if rising { u64::from(i / 3) } else { random.below(3_600_000) };
+                set(&mut database, &i.to_le_bytes(), Some(at + 1));
+            }
+            database.check();
+            let bytes = database.deadlines().bytes() as f64 / 20_000.0;
+            assert!(bytes < 6.0, "{bytes} bytes a key");
+            for i in 0..19_000u32 {
+                assert!(database.remove(mark(&i.to_le_bytes()), &i.to_le_bytes()).is_some());
+            }
+            database.check();
+            let bytes = database.deadlines().bytes() as f64 / 1_000.0;
+            assert!(bytes < 12.0, "{bytes} bytes a key after most are gone");
+        }
     }
 }

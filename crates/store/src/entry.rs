@@ -15,16 +15,19 @@ pub struct EntryRef<'a> {
 }
 
 impl<'a> EntryRef<'a> {
+    #[inline]
     pub(crate) fn new(node: &'a Node, now: Wall) -> EntryRef<'a> {
         EntryRef { node, now }
     }
 
     /// The value.
+    #[inline]
     pub fn value(&self) -> ValueRef<'a> {
         ValueRef::String(self.node.value())
     }
 
     /// When the key expires, if ever.
+    #[inline]
     pub fn expire_at(&self) -> Option<Wall> {
         self.node.expire_at()
     }
@@ -47,6 +50,7 @@ impl<'a> EntryRef<'a> {
 }
 
 /// Whether a key with this deadline is hidden and due for removal: from the millisecond of the deadline on.
+#[inline]
 pub(crate) fn is_expired(expire_at: Option<Wall>, now: Wall) -> bool {
     expire_at.is_some_and(|at| at <= now)
 }

@@ -9,8 +9,12 @@
 //!                       -> Deadlines (ordered)
 //! ```
 //! Nothing here stops the world: a table grows by splitting one segment of at most about a thousand slots, deadlines
-//! are found in order, and what is big is handed out to be freed elsewhere ([`Garbage`]). The layout is private: a
-//! packed one can take its place behind the same interface.
+//! are found in order, and what is big is handed out to be freed elsewhere ([`Garbage`]).
+//!
+//! A key takes its block (a header of 8 bytes, key, value and the deadline if it has one, rounded up to the allocator's
+//! size), about ten bytes of slots and, with a deadline, about five of the index. A look-up of a key whose partition is
+//! warm meets two cache lines, slot and node, and both can be asked for ahead ([`Partition::prefetch_place`],
+//! [`Partition::prefetch_entry`]).
 
 mod access;
 pub mod cuckoo;
@@ -19,9 +23,9 @@ mod deadlines;
 mod entry;
 mod memory;
 mod node;
-mod packed;
 mod partition;
 mod prefetch;
+mod raw;
 mod segment;
 mod snapshot;
 mod table;

@@ -1,116 +1,67 @@
 //! A node: one key with its value, deadline and access clock, packed when small and in parts when large.
 //!
-//! Packed nodes are copied when they change their size, which is cheap because they are small. Large ones never are:
-//! a new deadline or an APPEND must not copy megabytes. A node is large from the bytes of key and value, not from the
-//! history; a large one replaced by a small one is garbage for the caller to hand on.
+//! Packed nodes are copied when their block changes its size, which is cheap because they are small. Large ones never
+//! are: a new deadline or an APPEND must not copy megabytes. A node is large from the bytes of key and value, not from
+//! the history; a large one replaced by a small one is garbage for the caller to hand on. How either lies in memory is
+//! drawn in `raw`.
 
 use crate::access::Access;
-use crate::memory::allocation_bytes;
-use crate::packed::{PACKED_BYTES_MAX, Packed, fits};
-use crate::prefetch::prefetch;
-use crate::value::{INTEGER_CHARS_MAX, StringRef};
+pub(crate) use crate::raw::Node;
+use crate::raw::{INTEGER, Large, PACKED_BYTES_MAX, PACKED_KEY_BYTES_MAX, RAW};
+use crate::value::{INTEGER_CHARS_MAX, Repr, StringRef};
 use stdx::Wall;
 
 /// Room beyond the need that a growing large value gets at most, as Redis's `SDS_MAX_PREALLOC`.
 const GROWTH_BYTES_MAX: usize = 1024 * 1024;
 
-const _: () = assert!(size_of::<Node>() == 16, "a slot of a segment is two words");
-
-/// One key and what belongs to it. The default is an unused slot.
-#[derive(Debug)]
-pub(crate) enum Node {
-    Packed(Packed),
-    Large(Box<Large>),
-}
-
-/// Key or value are long.
-#[derive(Debug)]
-pub(crate) struct Large {
-    key: Box<[u8]>,
-    value: Vec<u8>,
-    expire_at: Option<Wall>,
-    access: Access,
-    raw: bool,
-}
-
-impl Default for Node {
-    fn default() -> Node {
-        Node::Packed(Packed::default())
-    }
-}
-
 impl Node {
     pub(crate) fn new(key: &[u8], value: StringRef<'_>, expire_at: Option<Wall>, access: Access) -> Node {
-        if fits(key, value) {
-            return Node::Packed(Packed::new(key, value, expire_at, access));
+        let stored = Stored::of(value);
+        if fits(key.len(), stored.bytes().len()) {
+            return Node::packed(key, stored.kind(), stored.bytes(), expire_at, access);
         }
         let value = value.as_bytes(&mut [0; INTEGER_CHARS_MAX]).to_vec();
-        Node::Large(Box::new(Large { key: key.into(), value, expire_at, access, raw: false }))
+        Node::large(key, 0, value, expire_at, access)
     }
 
-    /// Brings header, key and the start of the value closer.
-    pub(crate) fn prefetch(&self) {
-        match self {
-            Node::Packed(packed) => packed.prefetch(),
-            Node::Large(large) => prefetch(&**large),
-        }
+    /// Whether this is its key: lengths first, short keys word by word without a call.
+    #[inline]
+    pub(crate) fn has_key(&self, key: &[u8]) -> bool {
+        equal(self.key(), key)
     }
 
-    pub(crate) fn key(&self) -> &[u8] {
-        match self {
-            Node::Packed(packed) => packed.key(),
-            Node::Large(large) => &large.key,
-        }
-    }
-
+    #[inline]
     pub(crate) fn value(&self) -> StringRef<'_> {
-        match self {
-            Node::Packed(packed) => packed.value(),
-            Node::Large(large) if large.raw => StringRef::raw(&large.value),
-            Node::Large(large) => StringRef::of(&large.value),
+        let bytes = self.stored();
+        let kind = self.kind();
+        if kind & INTEGER != 0 {
+            let integer = bytes.first_chunk().expect("an integer's value is 8 bytes");
+            return StringRef(Repr::Integer(i64::from_le_bytes(*integer)));
         }
+        let raw = kind & RAW != 0;
+        if self.is_large() && !raw {
+            return StringRef::of(bytes);
+        }
+        StringRef(Repr::Bytes { bytes, raw })
     }
 
-    pub(crate) fn expire_at(&self) -> Option<Wall> {
-        match self {
-            Node::Packed(packed) => packed.expire_at(),
-            Node::Large(large) => large.expire_at,
-        }
-    }
-
-    pub(crate) fn access(&self) -> Access {
-        match self {
-            Node::Packed(packed) => packed.access(),
-            Node::Large(large) => large.access,
-        }
-    }
-
-    pub(crate) fn set_access(&mut self, access: Access) {
-        match self {
-            Node::Packed(packed) => packed.set_access(access),
-            Node::Large(large) => large.access = access,
-        }
-    }
-
-    /// Replaces value and deadline; gives back the former node if its memory could not be used again.
+    /// Replaces value and deadline; gives back the former node if its memory could not be used again. Without one,
+    /// the node takes as much memory as before.
     pub(crate) fn set(&mut self, value: StringRef<'_>, expire_at: Option<Wall>) -> Option<Node> {
-        if let Node::Packed(packed) = self
-            && packed.overwrite(value, expire_at)
+        let stored = Stored::of(value);
+        if fits(self.key().len(), stored.bytes().len())
+            && self.overwrite(stored.kind(), stored.bytes(), expire_at)
         {
             return None;
         }
         let new = Node::new(self.key(), value, expire_at, self.access());
-        Some(std::mem::replace(self, new))
+        Some(self.replace(new))
     }
 
     pub(crate) fn set_expire_at(&mut self, at: Option<Wall>) {
-        match self {
-            Node::Large(large) => large.expire_at = at,
-            Node::Packed(packed) => {
-                if !packed.overwrite_deadline(at) {
-                    *packed = Packed::new(packed.key(), packed.value(), at, packed.access());
-                }
-            }
+        if !self.overwrite_deadline(at) {
+            let new = Node::packed(self.key(), self.kind(), self.stored(), at, self.access());
+            self.replace(new);
         }
     }
 
@@ -118,45 +69,31 @@ impl Node {
     pub(crate) fn splice(&mut self, offset: usize, part: &[u8]) {
         let end =
             offset.checked_add(part.len()).expect("the decoder and the commands bound the end of a splice");
-        match self {
-            Node::Large(large) => large.splice(offset, end, part),
-            Node::Packed(packed) => {
-                if packed.overwrite_part(offset, part) {
-                    return;
-                }
-                let scratch = &mut [0; INTEGER_CHARS_MAX];
-                let old = packed.value().as_bytes(scratch);
-                // Zeroed memory comes from the system untouched: a far offset costs nothing until it is used.
-                let mut value = vec![0; end.max(old.len())];
-                value[..old.len()].copy_from_slice(old);
-                value[offset..end].copy_from_slice(part);
-                *self = Node::with_raw(packed.key(), value, packed.expire_at(), packed.access());
-            }
+        if let Some(large) = self.as_large_mut() {
+            large.splice(offset, end, part);
+            return self.set_raw();
+        }
+        if self.kind() & INTEGER == 0 && end <= self.stored().len() {
+            self.stored_mut()[offset..end].copy_from_slice(part);
+            return self.set_raw();
+        }
+        let scratch = &mut [0; INTEGER_CHARS_MAX];
+        let old = self.value().as_bytes(scratch);
+        // Zeroed memory comes from the system untouched: a far offset costs nothing until it is used.
+        let mut value = vec![0; end.max(old.len())];
+        value[..old.len()].copy_from_slice(old);
+        value[offset..end].copy_from_slice(part);
+        if fits(self.key().len(), value.len()) {
+            self.set(StringRef::raw(&value), self.expire_at());
+        } else {
+            self.replace(Node::large(self.key(), RAW, value, self.expire_at(), self.access()));
         }
     }
 
-    /// Whether freeing it may take long enough to be done elsewhere.
-    pub(crate) fn is_large(&self) -> bool {
-        matches!(self, Node::Large(_))
-    }
-
-    /// What its allocations take.
-    pub(crate) fn bytes(&self) -> usize {
-        match self {
-            Node::Packed(packed) => packed.bytes(),
-            Node::Large(large) => {
-                allocation_bytes(size_of::<Large>())
-                    + allocation_bytes(large.key.len())
-                    + allocation_bytes(large.value.capacity())
-            }
-        }
-    }
-
-    fn with_raw(key: &[u8], value: Vec<u8>, expire_at: Option<Wall>, access: Access) -> Node {
-        if key.len().saturating_add(value.len()) <= PACKED_BYTES_MAX {
-            return Node::Packed(Packed::new(key, StringRef::raw(&value), expire_at, access));
-        }
-        Node::Large(Box::new(Large { key: key.into(), value, expire_at, access, raw: true }))
+    /// Takes the place, and the tag, of this node.
+    fn replace(&mut self, mut new: Node) -> Node {
+        new.set_tag(self.tag());
+        std::mem::replace(self, new)
     }
 }
 
@@ -174,31 +111,86 @@ impl Large {
         } else {
             self.value[offset..end].copy_from_slice(part);
         }
-        self.raw = true;
     }
+}
+
+/// A value's bytes as a packed node stores them.
+enum Stored<'a> {
+    Integer([u8; 8]),
+    Bytes(&'a [u8], u8),
+}
+
+impl<'a> Stored<'a> {
+    #[inline]
+    fn of(value: StringRef<'a>) -> Stored<'a> {
+        match value.0 {
+            Repr::Integer(integer) => Stored::Integer(integer.to_le_bytes()),
+            Repr::Bytes { bytes, raw } => Stored::Bytes(bytes, if raw { RAW } else { 0 }),
+        }
+    }
+
+    #[inline]
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Stored::Integer(bytes) => bytes,
+            Stored::Bytes(bytes, _) => bytes,
+        }
+    }
+
+    #[inline]
+    fn kind(&self) -> u8 {
+        match self {
+            Stored::Integer(_) => INTEGER,
+            Stored::Bytes(_, kind) => *kind,
+        }
+    }
+}
+
+/// Whether key and value are small enough to be packed.
+#[inline]
+fn fits(key_len: usize, value_len: usize) -> bool {
+    key_len <= PACKED_KEY_BYTES_MAX && key_len.saturating_add(value_len) <= PACKED_BYTES_MAX
+}
+
+/// Equality of byte strings, most of them of 8 to 32 bytes: the words overlap in the middle.
+#[inline]
+fn equal(a: &[u8], b: &[u8]) -> bool {
+    if a.len() != b.len() {
+        return false;
+    }
+    if let (Some(a_first), Some(b_first), Some(a_last), Some(b_last)) =
+        (a.first_chunk::<8>(), b.first_chunk::<8>(), a.last_chunk::<8>(), b.last_chunk::<8>())
+    {
+        let ends = word(a_first) ^ word(b_first) | word(a_last) ^ word(b_last);
+        return ends == 0 && (a.len() <= 16 || a[8..a.len() - 8] == b[8..b.len() - 8]);
+    }
+    a == b
+}
+
+#[inline]
+fn word(bytes: &[u8; 8]) -> u64 {
+    u64::from_le_bytes(*bytes)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const ACCESS: Access = Access { seconds: 77, frequency: 9 };
+    const SECONDS: u32 = 77;
+    const TAG: u16 = 0xfedc;
 
     #[track_caller]
     fn check(node: &Node, key: &[u8], value: &[u8], expire_at: Option<Wall>) {
         assert_eq!(node.key(), key);
         assert_eq!(node.value().as_bytes(&mut [0; 20]), value);
-        assert_eq!((node.expire_at(), node.access()), (expire_at, ACCESS));
-        assert_eq!(node.is_large(), node.value().0.stored() + key.len() > PACKED_BYTES_MAX);
+        assert_eq!((node.expire_at(), node.access()), (expire_at, Access::new(SECONDS)));
+        assert_eq!(node.is_large(), !fits(key.len(), Stored::of(node.value()).bytes().len()));
+        assert_eq!(node.tag(), TAG, "whatever happens to the node, its slot stays the same");
     }
 
-    impl crate::value::Repr<'_> {
-        fn stored(&self) -> usize {
-            match self {
-                crate::value::Repr::Integer(_) => 8,
-                crate::value::Repr::Bytes { bytes, .. } => bytes.len(),
-            }
-        }
+    fn tagged(mut node: Node) -> Node {
+        node.set_tag(TAG);
+        node
     }
 
     /// Every way from one size, kind and deadline to another.
@@ -215,7 +207,7 @@ mod tests {
                         (Some(Wall(2)), None),
                         (Some(Wall(3)), Some(Wall(4))),
                     ] {
-                        let mut node = Node::new(key, StringRef::of(from), at, ACCESS);
+                        let mut node = tagged(Node::new(key, StringRef::of(from), at, Access::new(SECONDS)));
                         check(&node, key, from, at);
                         node.set_expire_at(then);
                         check(&node, key, from, then);
@@ -230,14 +222,14 @@ mod tests {
 
     #[test]
     fn a_long_key_keeps_a_number_recognisable() {
-        let node = Node::new(&[b'k'; 5_000], StringRef::of(b"17"), None, ACCESS);
+        let node = Node::new(&[b'k'; 5_000], StringRef::of(b"17"), None, Access::new(SECONDS));
         assert!(node.is_large());
         assert_eq!((node.value().encoding(), node.value().as_integer()), ("int", Some(17)));
     }
 
     #[test]
     fn a_splice_is_remembered_by_the_encoding() {
-        let mut node = Node::new(b"k", StringRef::of(b"1x"), None, ACCESS);
+        let mut node = tagged(Node::new(b"k", StringRef::of(b"1x"), None, Access::new(SECONDS)));
         assert_eq!((node.value().encoding(), node.value().as_integer()), ("embstr", None));
         node.splice(1, b"7");
         assert_eq!((node.value().encoding(), node.value().as_integer()), ("raw", Some(17)));
@@ -247,7 +239,7 @@ mod tests {
 
     #[test]
     fn splice_crosses_forms() {
-        let mut node = Node::new(b"k", StringRef::of(b"12"), Some(Wall(5)), ACCESS);
+        let mut node = tagged(Node::new(b"k", StringRef::of(b"12"), Some(Wall(5)), Access::new(SECONDS)));
         node.splice(2, b"3");
         check(&node, b"k", b"123", Some(Wall(5)));
         assert_eq!((node.value().encoding(), node.value().as_integer()), ("raw", Some(123)));

@@ -9,13 +9,14 @@
 
 use crate::memory::allocation_bytes;
 use crate::node::Node;
-use crate::segment::{SEGMENT_SLOTS_MAX, Segment};
+use crate::segment::{MARK_BITS, SEGMENT_SLOTS_MAX, Segment, TAG_BITS};
 use stdx::Random;
 
 /// One past the last position.
-pub(crate) const POSITIONS: u64 = 1 << 32;
-/// Most bits of the directory. Only marks that a client could choose would get a directory this large to no use.
-const DEPTH_MAX: u32 = 22;
+pub(crate) const POSITIONS: u64 = 1 << MARK_BITS;
+/// Most bits of the directory: a mark's other bits are the tag. Beyond fifty million keys of one database in one
+/// partition, segments grow instead.
+const DEPTH_MAX: u32 = MARK_BITS - TAG_BITS;
 /// A split that leaves less than this share on one side does not help: the marks are not random there.
 const SPLIT_SHARE: usize = 16;
 /// Tries to meet a node by chance before walking.
@@ -56,30 +57,34 @@ impl Table {
         self.segments.len() > 1
     }
 
+    #[inline]
     pub(crate) fn find(&self, mark: u32, key: &[u8]) -> Option<&Node> {
         let segment = self.segment(mark);
         segment.node(segment.find(mark, key)?)
     }
 
+    #[inline]
     pub(crate) fn find_mut(&mut self, mark: u32, key: &[u8]) -> Option<&mut Node> {
         let index = self.index(mark);
         let segment = &mut self.segments[index];
         let slot = segment.find(mark, key)?;
-        Some(segment.node_mut(slot))
+        segment.node_mut(slot)
     }
 
     /// See [`Segment::prefetch_home`].
+    #[inline]
     pub(crate) fn prefetch_home(&self, mark: u32) {
         self.segment(mark).prefetch_home(mark);
     }
 
     /// See [`Segment::prefetch_node`].
+    #[inline]
     pub(crate) fn prefetch_node(&self, mark: u32) {
         self.segment(mark).prefetch_node(mark);
     }
 
-    /// Adds a node whose key is not here yet.
-    pub(crate) fn insert(&mut self, mark: u32, node: Node) {
+    /// Adds a node whose key is not here yet. `mark_of_key` makes the mark of another node's key anew, for a split.
+    pub(crate) fn insert(&mut self, mark: u32, node: Node, mark_of_key: impl Fn(&[u8]) -> u32) {
         loop {
             let index = self.index(mark);
             if self.segments[index].has_room() {
@@ -89,7 +94,7 @@ impl Table {
             }
             self.segment_bytes -= self.segments[index].bytes();
             if self.segments[index].slots() >= SEGMENT_SLOTS_MAX && self.is_worth_splitting(index) {
-                self.split(mark);
+                self.split(mark, &mark_of_key);
             } else {
                 self.segments[index].grow();
             }
@@ -100,12 +105,13 @@ impl Table {
     pub(crate) fn remove(&mut self, mark: u32, key: &[u8]) -> Option<Node> {
         let index = self.index(mark);
         let segment = &mut self.segments[index];
-        let node = segment.remove(segment.find(mark, key)?);
+        let slot = segment.find(mark, key)?;
         self.segment_bytes -= segment.bytes();
+        let node = segment.remove(slot);
         segment.shrink_if_sparse();
         self.segment_bytes += segment.bytes();
         self.len -= 1;
-        Some(node)
+        node
     }
 
     /// The nodes of the home that `position` falls into, and the position after that home.
@@ -113,7 +119,7 @@ impl Table {
         debug_assert!(position < POSITIONS);
         let mark = position as u32;
         let segment = self.segment(mark);
-        let home = segment.home(mark);
+        let home = segment.home_of(mark);
         let range = POSITIONS >> segment.depth();
         let start = position & !(range - 1);
         // All of an empty segment is one step.
@@ -121,9 +127,9 @@ impl Table {
         (segment.at_home(home), start + next)
     }
 
-    /// The nodes with this mark: one, if marks do not collide.
-    pub(crate) fn with_mark(&self, mark: u32) -> impl Iterator<Item = &Node> {
-        self.segment(mark).with_mark(mark)
+    /// The nodes whose mark may be this one, by the bits of it that the table keeps: one, as a rule.
+    pub(crate) fn with_tag_of(&self, mark: u32) -> impl Iterator<Item = &Node> {
+        self.segment(mark).with_tag_of(mark)
     }
 
     /// A node that is accepted, each about equally likely; `None` if none is met in bounded time.
@@ -152,12 +158,14 @@ impl Table {
         self.segments.iter().flat_map(Segment::iter)
     }
 
+    #[inline]
     fn segment(&self, mark: u32) -> &Segment {
         &self.segments[self.index(mark)]
     }
 
+    #[inline]
     fn index(&self, mark: u32) -> usize {
-        self.directory[(u64::from(mark) >> (32 - self.depth)) as usize] as usize
+        self.directory[(u64::from(mark) >> (MARK_BITS - self.depth)) as usize] as usize
     }
 
     fn is_worth_splitting(&self, index: usize) -> bool {
@@ -167,20 +175,20 @@ impl Table {
     }
 
     /// Splits the segment that `mark` belongs to; its own bytes are the caller's to count.
-    fn split(&mut self, mark: u32) {
+    fn split(&mut self, mark: u32, mark_of_key: impl Fn(&[u8]) -> u32) {
         let index = self.index(mark);
         let depth = self.segments[index].depth();
         if depth == self.depth {
             self.directory = self.directory.iter().flat_map(|&segment| [segment, segment]).collect();
             self.depth += 1;
         }
-        let upper = self.segments[index].split();
+        let upper = self.segments[index].split(mark_of_key);
         self.segment_bytes += upper.bytes();
         let upper_index = u32::try_from(self.segments.len()).expect("there are fewer segments than marks");
         // The directory is in the order of prefixes, so a segment's entries are neighbours: the second half of them
         // is the new segment's.
         let entries = 1usize << (self.depth - depth);
-        let first = (u64::from(mark) >> (32 - depth)) as usize * entries;
+        let first = (u64::from(mark) >> (MARK_BITS - depth)) as usize * entries;
         self.directory[first + entries / 2..first + entries].fill(upper_index);
         self.segments.push(upper);
     }
@@ -203,12 +211,16 @@ mod tests {
     }
 
     fn mark(i: u32) -> u32 {
-        mark_of(hash64(3, &key(i)))
+        mark_of_key(&key(i))
+    }
+
+    fn mark_of_key(key: &[u8]) -> u32 {
+        mark_of(hash64(3, key))
     }
 
     fn filled(count: u32) -> Table {
         let mut table = Table::new();
-        (0..count).for_each(|i| table.insert(mark(i), node(&key(i))));
+        (0..count).for_each(|i| table.insert(mark(i), node(&key(i)), mark_of_key));
         table
     }
 
@@ -217,6 +229,16 @@ mod tests {
     }
 
     #[test]
+    fn nodes_survive_splits() {
+        let mut table = filled(1_000);
+        assert!(table.is_big());
+        assert!((0..1_000).all(|i| table.find_mut(mark(i), &key(i)).is_some()));
+        assert!((0..1_000).all(|i| table.remove(mark(i), &key(i)).is_some()));
+        assert_eq!((table.len(), table.iter().count()), (0, 0));
+    }
+
+    #[test]
+    #[cfg_attr(miri, ignore)]
     fn grows_by_splits_and_counts_its_memory() {
         let mut table = filled(50_000);
         assert!(table.segments.len() > 50 && table.depth >= 6);
@@ -226,7 +248,7 @@ mod tests {
         assert_eq!((table.len(), table.iter().count()), (50_000, 50_000));
         assert_eq!(table.segment_bytes, recount_bytes(&table));
         let slots: usize = table.segments.iter().map(Segment::slots).sum();
-        assert!((50_000.0 / slots as f64) > 0.55, "{slots} slots");
+        assert!((50_000.0 / slots as f64) > 0.7, "{slots} slots");
         let full_bytes = table.bytes();
         assert!((0..50_000).all(|i| table.remove(mark(i), &key(i)).is_some()));
         assert_eq!((table.len(), table.iter().count()), (0, 0));
@@ -235,6 +257,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore)]
     fn a_walk_by_position_meets_every_node_once() {
         let table = filled(20_000);
         let (mut position, mut met) = (0, 0);
@@ -248,17 +271,22 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore)]
     fn colliding_marks_do_not_blow_up_the_directory() {
+        // The lower half of the keys is made to collide in all bits.
+        let mark = |i: u32| if i < 5_000 { 0x1234_5678 } else { mark(i) };
+        let mark_of_key = |key: &[u8]| mark(u32::from_le_bytes(*key.first_chunk().expect("four bytes")));
         let mut table = Table::new();
-        (0..5_000).for_each(|i| table.insert(0x1234_5678, node(&key(i))));
+        (0..5_000).for_each(|i| table.insert(mark(i), node(&key(i)), mark_of_key));
         assert_eq!(table.directory.len(), 1);
-        assert_eq!(table.with_mark(0x1234_5678).count(), 5_000);
-        (0..5_000).for_each(|i| table.insert(mark(i), node(&key(i))));
+        assert_eq!(table.with_tag_of(0x1234_5678).count(), 5_000);
+        (5_000..10_000).for_each(|i| table.insert(mark(i), node(&key(i)), mark_of_key));
         assert!(table.directory.len() <= 64, "{}", table.directory.len());
-        assert!((0..5_000).all(|i| table.find(0x1234_5678, &key(i)).is_some() && table.find(mark(i), &key(i)).is_some()));
+        assert!((0..10_000).all(|i| table.find(mark(i), &key(i)).is_some()));
     }
 
     #[test]
+    #[cfg_attr(miri, ignore)]
     fn random_nodes_are_about_uniform() {
         let table = filled(3_000);
         let mut random = Random::seeded(9);
@@ -272,6 +300,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore)]
     fn random_finds_the_last_node_of_a_sparse_table() {
         let mut table = filled(50_000);
         (1..50_000).for_each(|i| assert!(table.remove(mark(i), &key(i)).is_some()));

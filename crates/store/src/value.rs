@@ -42,6 +42,7 @@ pub(crate) enum Repr<'a> {
 
 impl<'a> StringRef<'a> {
     /// As a value that was set as a whole is kept.
+    #[inline]
     pub(crate) fn of(bytes: &'a [u8]) -> StringRef<'a> {
         match parse_integer(bytes) {
             Some(integer) => StringRef(Repr::Integer(integer)),
@@ -50,13 +51,17 @@ impl<'a> StringRef<'a> {
     }
 
     /// As a value that was changed in place is kept.
+    #[inline]
     pub(crate) fn raw(bytes: &'a [u8]) -> StringRef<'a> {
         StringRef(Repr::Bytes { bytes, raw: true })
     }
 
     /// Length in bytes.
     pub fn len(&self) -> usize {
-        self.as_bytes(&mut [0; INTEGER_CHARS_MAX]).len()
+        match self.0 {
+            Repr::Integer(integer) => render_integer(integer, &mut [0; INTEGER_CHARS_MAX]).len(),
+            Repr::Bytes { bytes, .. } => bytes.len(),
+        }
     }
 
     /// Whether the string is empty.
@@ -65,6 +70,7 @@ impl<'a> StringRef<'a> {
     }
 
     /// The bytes; those of an integer are rendered into `scratch`.
+    #[inline]
     pub fn as_bytes<'s>(&self, scratch: &'s mut [u8; 20]) -> &'s [u8]
     where
         'a: 's,
@@ -96,7 +102,9 @@ impl<'a> StringRef<'a> {
 }
 
 /// The number whose shortest decimal form is `bytes`: no sign `+`, no leading zeros, no `-0`.
+#[inline]
 pub(crate) fn parse_integer(bytes: &[u8]) -> Option<i64> {
+    // Most values are told apart from a number by their first byte or by their length.
     if bytes.len() > INTEGER_CHARS_MAX {
         return None;
     }
