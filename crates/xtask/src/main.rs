@@ -32,7 +32,7 @@ usage: cargo xtask COMMAND
   accept [NAME...|all] [--short] [--rounds N] [--operations N] [--seed N]
                              acceptance runs against real processes; all of them without a name
   bench latency|http|memory  the acceptance runs that are benches
-  bench peers [--rounds N] [--workload NAME..] [--short] [--seconds S]
+  bench peers [--rounds N] [--workload NAME..] [--peers NAME,..] [--short] [--seconds S]
                              beside Valkey, Redis and memcached; a whole run writes docs/performance.md
   campaign kill|pause|cross-node|malformed [--rounds N] [--operations N] [--seed N]
                              long forms of the runs that search for faults

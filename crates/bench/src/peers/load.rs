@@ -11,6 +11,9 @@ use std::time::Duration;
 /// Requests in flight per connection while a server is filled.
 const FILL_PIPELINE: &str = "64";
 
+/// Enough for every buffer of a server to be used once.
+const TOUCHES: &str = "100000";
+
 /// What a run of the load generator found, times in microseconds.
 #[derive(Clone, Debug, Deserialize)]
 pub(super) struct Found {
@@ -97,6 +100,17 @@ impl<'a> Generator<'a> {
         arguments.extend(["--keys".to_owned(), keys.to_string(), "--requests".to_owned(), keys.to_string()]);
         arguments.extend(["--value-size".to_owned(), value_bytes.to_string()]);
         arguments.extend(ttl_s.iter().flat_map(|ttl| ["--ttl".to_owned(), ttl.to_string()]));
+        self.run(&arguments)
+    }
+
+    /// Asks for keys that are not there, as often and as deep as [`Generator::fill`] writes: a server that has
+    /// touched its buffers already shows as growth what it keeps for keys, and nothing else.
+    ///
+    /// # Errors
+    /// As for [`Generator::run`].
+    pub(super) fn touch(&self) -> Result<Found> {
+        let mut arguments = words(&["--command", "get", "--warmup", "0", "--pipeline", FILL_PIPELINE]);
+        arguments.extend(words(&["--connections", "8", "--keys", "1000", "--requests", TOUCHES]));
         self.run(&arguments)
     }
 

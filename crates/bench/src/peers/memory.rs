@@ -20,7 +20,7 @@ const TTL_S: u64 = 100_000;
 const AIM: f64 = 32.0;
 const AIM_TTL: f64 = 36.0;
 /// Gives allocators and incremental rehashing time to come to rest; in a short run just a moment.
-const SETTLE: Duration = Duration::from_millis(1_500);
+const SETTLE: Duration = Duration::from_millis(1_000);
 const SETTLE_SHORT: Duration = Duration::from_millis(300);
 /// By how much a short run has fewer keys: with fewer still, the fixed costs of an empty server would drown all else.
 const SHORT_DIVISOR: u64 = 10;
@@ -86,9 +86,11 @@ fn overhead(
 ) -> Result<f64> {
     let server = Running::start(target, SERVER_PROCESSOR, 1)?;
     let generator = Generator::new(&settings.binary, &server);
+    generator.touch()?;
     sleep(settle(settings));
     let empty = server.resident()?;
     generator.fill(keys, value_bytes, ttl_s)?;
+    server.expect_keys(keys, target.name)?;
     sleep(settle(settings));
     let grown = server.resident()?.saturating_sub(empty);
     Ok(grown as f64 / keys as f64 - (KEY_BYTES + value_bytes) as f64)
@@ -135,6 +137,7 @@ pub(super) fn growth(settings: &Settings, targets: &[Target], results: &mut Resu
     for target in &targets {
         let server = Running::start(target, SERVER_PROCESSOR, 1)?;
         let found = Generator::new(&settings.binary, &server).run(&arguments)?;
+        server.expect_keys(keys, target.name)?;
         let max_ms = found.latency_us.max / 1e3;
         progress(&format!(
             "growth {:<18} slowest {max_ms:.2} ms, p99.9 {:.2} ms",

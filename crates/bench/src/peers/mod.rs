@@ -1,8 +1,8 @@
 //! `acceptance peers`: HyperCache beside Valkey, Redis and memcached on the same processor, in the same run.
 //!
-//! Absolute figures of a virtual machine drift by a third from hour to hour, so nothing is compared across runs: in every round
-//! every server is started fresh, filled and measured in turn, the order rotates, and what counts is the ratio of medians. The server has
-//! processor 0 for itself and the load generator (`hypercache bench`, which costs less per operation than any of the servers)
+//! Absolute figures of a virtual machine drift by a third from hour to hour, so nothing is compared across runs: every server is
+//! filled once, in every round each is measured in turn while the others are stopped, the order rotates, and what counts is the
+//! ratio of medians. The server has processor 0 for itself and the load generator (`hypercache bench`, which costs less per operation than any of the servers)
 //! processor 1; persistence is off everywhere and every server has one thread for its data.
 //!
 //! A whole run writes `docs/performance.md` and its plot; one that is shortened or limited to some workloads leaves both alone
@@ -26,9 +26,19 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 const USAGE: &str = "\
-usage: acceptance peers [--rounds N] [--workload NAME]... [--short] [--seconds S] [--binary PATH]
+usage: acceptance peers [--rounds N] [--workload NAME]... [--peers NAME,..] [--short] [--seconds S] [--binary PATH]
+
+Peers are valkey, redis and memcached. Without valkey there are no ratios, and no limits to hold them against.
 
 A NAME is a workload, or the beginning of several:";
+
+/// Names of peers on the command line.
+const PEERS: [&str; 3] = ["valkey", "redis", "memcached"];
+
+/// Rounds and measured time of a cell, at least, for figures that are kept.
+const ROUNDS: usize = 5;
+const MEASURED: Duration = Duration::from_secs(2);
+const MEASURED_SHORT: Duration = Duration::from_millis(500);
 
 /// How much is run.
 pub(crate) struct Settings {
@@ -42,6 +52,8 @@ pub(crate) struct Settings {
     rounds: usize,
     /// Measured time of one workload on one server in one round.
     measured: Duration,
+    /// Peers to compare with, of [`PEERS`].
+    peers: Vec<String>,
     /// Beginnings of the names of the workloads to run; all when empty.
     chosen: Vec<String>,
 }
@@ -53,6 +65,7 @@ impl Settings {
         let (mut binary, mut short, mut rounds, mut seconds) =
             (root.join("target/release/hypercache"), false, None, None);
         let mut chosen = Vec::new();
+        let mut peers: Vec<String> = PEERS.map(str::to_owned).to_vec();
         let mut rest = arguments.iter();
         while let Some(argument) = rest.next() {
             let mut value = || rest.next().ok_or(format!("{argument} needs a value"));
@@ -61,6 +74,7 @@ impl Settings {
                 "--rounds" => rounds = Some(value()?.parse::<usize>()?.max(1)),
                 "--seconds" => seconds = Some(value()?.parse::<f64>()?.clamp(0.1, 600.0)),
                 "--binary" => binary = PathBuf::from(value()?),
+                "--peers" => peers = value()?.split(',').map(|peer| peer.trim().to_lowercase()).collect(),
                 "--workload" => chosen.push(value()?.clone()),
                 // Several names may follow one --workload.
                 name if !name.starts_with('-') && !chosen.is_empty() => chosen.push(name.to_owned()),
@@ -72,12 +86,16 @@ impl Settings {
         {
             return Err(format!("no workload begins with {unknown:?}").into());
         }
+        if let Some(unknown) = peers.iter().find(|peer| !PEERS.contains(&peer.as_str())) {
+            return Err(format!("no peer is called {unknown:?}").into());
+        }
         Ok(Settings {
             binary,
             root,
             short,
-            rounds: rounds.unwrap_or(if short { 2 } else { 5 }),
-            measured: Duration::from_secs_f64(seconds.unwrap_or(if short { 0.5 } else { 3.0 })),
+            rounds: rounds.unwrap_or(if short { 2 } else { ROUNDS }),
+            measured: seconds.map_or(if short { MEASURED_SHORT } else { MEASURED }, Duration::from_secs_f64),
+            peers,
             chosen,
         })
     }
@@ -87,6 +105,11 @@ impl Settings {
         let whole = |chosen: &str| workloads::names().any(|name| name == chosen);
         let means = |chosen: &String| name == chosen || (!whole(chosen) && name.starts_with(chosen.as_str()));
         self.chosen.is_empty() || self.chosen.iter().any(means)
+    }
+
+    /// Whether a peer was asked for.
+    fn compares(&self, peer: &str) -> bool {
+        self.peers.iter().any(|chosen| chosen == peer)
     }
 
     /// A number of keys, scaled down in a short run.
@@ -101,7 +124,8 @@ impl Settings {
 
     /// Whether the figures are worth keeping in the documentation.
     fn whole(&self) -> bool {
-        !self.short && self.chosen.is_empty()
+        let long = !self.short && self.rounds >= ROUNDS && self.measured >= MEASURED;
+        long && self.chosen.is_empty() && PEERS.iter().all(|peer| self.compares(peer))
     }
 }
 
@@ -140,7 +164,6 @@ fn compare(settings: &Settings) -> Result<usize> {
         println!("{:<18} {}", target.name, target.version);
     }
     throughput::run(settings, &targets, &mut results)?;
-    throughput::latency_at_rate(settings, &targets, &mut results)?;
     memory::per_key(settings, &targets, &mut results)?;
     memory::growth(settings, &targets, &mut results)?;
     memory::idle_connections(settings, &targets, &mut results)?;

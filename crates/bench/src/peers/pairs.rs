@@ -137,5 +137,16 @@ fn replicated_sets(settings: &Settings, keys: u64) -> Vec<String> {
 fn timing(settings: &Settings, keys: u64) -> Vec<String> {
     let measured = settings.measured.as_secs_f64();
     let (warmup, duration) = ((measured / 4.0).to_string(), measured.to_string());
-    words(&["--keys", &keys.to_string(), "--warmup", &warmup, "--duration", &duration])
+    words(&[
+        "--keys",
+        &keys.to_string(),
+        "--value-size",
+        "64",
+        "--connections",
+        "50",
+        "--warmup",
+        &warmup,
+        "--duration",
+        &duration,
+    ])
 }

@@ -110,6 +110,12 @@ impl Results {
         Some(self.median_rate(workload, target)? / self.median_rate(workload, VALKEY_JEMALLOC)?)
     }
 
+    /// How much less processor time an operation takes than on the baseline; above one is better, as for throughput.
+    fn cpu_ratio(&self, workload: &str, target: &str) -> Option<f64> {
+        let cpu = |target| self.median(workload, target, |sample| sample.cpu_us);
+        Some(cpu(VALKEY_JEMALLOC)? / cpu(target)?)
+    }
+
     /// Holds a figure against its limit and its aim.
     pub(super) fn judge(
         &mut self,
@@ -176,17 +182,19 @@ impl Results {
                     target.name.to_owned(),
                     format!("{:.0}k{}", rate / 1e3, if busy > BUSY_SHARE { " *" } else { "" }),
                     format!("{:.2}", of(|sample| sample.cpu_us)),
+                    self.cpu_ratio(workload.name, target.name)
+                        .map(|ratio| format!("{ratio:.2}x"))
+                        .unwrap_or_default(),
                     ratio.map(|ratio| format!("{ratio:.2}x")).unwrap_or_default(),
                     latency,
                 ]);
             }
         }
-        let head =
-            ["workload", "server", "op/s", "CPU us/op", "ratio", "p50 / p99 / p99.9 us"].map(str::to_owned);
+        let head = ["workload", "server", "op/s", "CPU us/op", "CPU ratio", "ratio", "p50 / p99 / p99.9 us"];
         let title = format!(
-            "Throughput, medians; ratio to {VALKEY_JEMALLOC} (* the load generator was as busy as the server)"
+            "Throughput, medians; ratios of throughput and of CPU per operation to {VALKEY_JEMALLOC} (* the load generator was as busy as the server)"
         );
-        (!rows.is_empty()).then(|| Table { title, head: head.to_vec(), rows })
+        (!rows.is_empty()).then(|| Table { title, head: head.map(str::to_owned).to_vec(), rows })
     }
 
     fn latency_table(&self, targets: &[Target]) -> Option<Table> {

@@ -6,6 +6,7 @@ use crate::Result;
 use crate::cluster::resident_bytes;
 use crate::ports::free_ports;
 use crate::resp_client::{Reply, RespClient};
+use rustix::process::{Pid, Signal, kill_process};
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
@@ -66,6 +67,11 @@ impl Target {
         matches!(self.kind, Kind::HyperCache { backend: None | Some("epoll") })
     }
 
+    /// Whether it takes part in the comparison of memory alone: Valkey on libc's allocator is leaner at times but never faster.
+    pub(super) fn is_for_memory_only(&self) -> bool {
+        self.kind == Kind::Valkey { jemalloc: false }
+    }
+
     /// The name of its protocol to the load generator.
     pub(super) fn protocol(&self) -> &'static str {
         if self.kind == Kind::Memcached { "memcached" } else { "resp" }
@@ -117,27 +123,15 @@ impl Target {
 /// When there is no HyperCache or no Valkey to compare it with.
 pub(super) fn targets(settings: &Settings, results: &mut Results) -> Result<Vec<Target>> {
     let mut targets = ours(settings, results)?;
-    let valkey = find_valkey(&settings.root)
-        .ok_or("no valkey-server under .tools/venv: run cargo xtask bench peers")?;
-    let version = version(&valkey, "--version")?;
-    if !version.contains("v=9.1") {
-        results.notes.push(format!("the limits are for Valkey 9.1, this is {version}"));
+    if settings.compares("valkey") {
+        targets.extend(valkeys(settings, results)?);
     }
-    if Path::new(JEMALLOC).exists() {
-        let kind = Kind::Valkey { jemalloc: true };
-        targets.push(Target {
-            name: VALKEY_JEMALLOC,
-            version: version.clone(),
-            kind,
-            program: valkey.clone(),
-        });
-    } else {
-        return Err(format!("{JEMALLOC} is missing: the baseline is Valkey with jemalloc").into());
-    }
-    targets.push(Target { name: VALKEY, version, kind: Kind::Valkey { jemalloc: false }, program: valkey });
     for (name, kind, program, flag) in
         [(REDIS, Kind::Redis, "redis-server", "--version"), (MEMCACHED, Kind::Memcached, "memcached", "-V")]
     {
+        if !settings.compares(&name.to_lowercase()) {
+            continue;
+        }
         let program = PathBuf::from("/usr/bin").join(program);
         match self::version(&program, flag) {
             Ok(version) => targets.push(Target { name, version, kind, program }),
@@ -145,6 +139,26 @@ pub(super) fn targets(settings: &Settings, results: &mut Results) -> Result<Vec<
         }
     }
     Ok(targets)
+}
+
+/// Valkey on either allocator, the baseline first.
+fn valkeys(settings: &Settings, results: &mut Results) -> Result<[Target; 2]> {
+    let program = find_valkey(&settings.root)
+        .ok_or("no valkey-server under .tools/venv: run cargo xtask bench peers")?;
+    let version = version(&program, "--version")?;
+    if !version.contains("v=9.1") {
+        results.notes.push(format!("the limits are for Valkey 9.1, this is {version}"));
+    }
+    if !Path::new(JEMALLOC).exists() {
+        return Err(format!("{JEMALLOC} is missing: the baseline is Valkey with jemalloc").into());
+    }
+    let target = |name, jemalloc| Target {
+        name,
+        version: version.clone(),
+        kind: Kind::Valkey { jemalloc },
+        program: program.clone(),
+    };
+    Ok([target(VALKEY_JEMALLOC, true), target(VALKEY, false)])
 }
 
 /// HyperCache on every event loop that it has and that runs here, io_uring last.
@@ -286,6 +300,53 @@ impl Running {
 
     fn maps_jemalloc(&self) -> Result<bool> {
         Ok(fs::read_to_string(format!("/proc/{}/maps", self.child.id()))?.contains("libjemalloc"))
+    }
+
+    /// Stops the process until it is to go on: it then takes no processor time at all.
+    ///
+    /// # Errors
+    /// When the process has ended.
+    pub(super) fn pause(&self) -> Result<()> {
+        self.signal(Signal::STOP)
+    }
+
+    /// Lets the process go on, and waits until it takes writes again.
+    ///
+    /// # Errors
+    /// When it does not.
+    pub(super) fn resume(&mut self, name: &str) -> Result<()> {
+        self.signal(Signal::CONT)?;
+        self.wait_until_writable(name)
+    }
+
+    fn signal(&self, signal: Signal) -> Result<()> {
+        Ok(kill_process(Pid::from_child(&self.child), signal)?)
+    }
+
+    /// Sees that a server has all keys it was given: one that evicts or refuses in silence would look lean and fast.
+    ///
+    /// # Errors
+    /// When it has not.
+    pub(super) fn expect_keys(&self, keys: u64, name: &str) -> Result<()> {
+        let held = self.keys()?;
+        if held == keys { Ok(()) } else { Err(format!("{name} holds {held} of {keys} keys").into()) }
+    }
+
+    fn keys(&self) -> Result<u64> {
+        if self.protocol != "memcached" {
+            let mut client = RespClient::connect(self.address, PROBE_TIMEOUT)?;
+            return match client.command(&["DBSIZE"])? {
+                Reply::Integer(keys) => Ok(u64::try_from(keys)?),
+                other => Err(format!("DBSIZE: {other:?}").into()),
+            };
+        }
+        let mut stream = TcpStream::connect_timeout(&self.address, PROBE_TIMEOUT)?;
+        stream.set_read_timeout(Some(PROBE_TIMEOUT))?;
+        stream.write_all(b"stats\r\nquit\r\n")?;
+        let mut stats = String::new();
+        stream.read_to_string(&mut stats)?;
+        let count = stats.lines().find_map(|line| line.strip_prefix("STAT curr_items "));
+        Ok(count.ok_or("memcached does not tell its items")?.trim().parse()?)
     }
 
     /// The process.

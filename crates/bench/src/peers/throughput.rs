@@ -13,43 +13,70 @@ const RATE_SHARE: f64 = 0.7;
 /// A reply that takes this long is worth a note: something stood still.
 const STALL_US: f64 = 200_000.0;
 
-/// All rounds of all closed-loop workloads that were asked for.
+/// A server that is filled, and stopped while another one is measured.
+struct Filled<'a> {
+    target: &'a Target,
+    server: Running,
+    keys: u64,
+}
+
+/// All rounds of all closed-loop workloads that were asked for, and of latency at a rate.
 ///
 /// # Errors
 /// When a server does not start or misbehaves.
 pub(super) fn run(settings: &Settings, targets: &[Target], results: &mut Results) -> Result<()> {
-    for round in 0..settings.rounds {
-        for dataset in DATASETS {
-            let chosen: Vec<&Workload> =
-                dataset.workloads.iter().filter(|workload| settings.wants(workload.name)).collect();
-            if chosen.is_empty() {
-                continue;
-            }
-            for place in 0..targets.len() {
+    for (index, dataset) in DATASETS.iter().enumerate() {
+        let chosen: Vec<&Workload> =
+            dataset.workloads.iter().filter(|workload| settings.wants(workload.name)).collect();
+        let at_rate = index == 0 && settings.wants(LATENCY);
+        if chosen.is_empty() && !at_rate {
+            continue;
+        }
+        let mut servers = filled(settings, targets, dataset)?;
+        for round in 0..settings.rounds {
+            for place in 0..servers.len() {
                 // Another one goes first in every round.
-                let target = &targets[(place + round) % targets.len()];
-                measure(settings, target, dataset, &chosen, round, results)?;
+                let place = (place + round) % servers.len();
+                measure(settings, &mut servers[place], dataset, &chosen, round, results)?;
+            }
+            if at_rate {
+                latency_at_rate(settings, &mut servers, dataset, round, results)?;
             }
         }
     }
     judge(targets, results);
+    judge_latency(targets, results);
     Ok(())
+}
+
+/// Starts and fills the servers one after another. Filling takes longer than measuring, so that each is filled once for all
+/// rounds; a server that waits for its turn is stopped by a signal and takes no time from the others.
+fn filled<'a>(settings: &Settings, targets: &'a [Target], dataset: &Dataset) -> Result<Vec<Filled<'a>>> {
+    let keys = settings.keys(dataset.keys);
+    let mut servers = Vec::new();
+    for target in targets.iter().filter(|target| !target.is_for_memory_only()) {
+        let server = Running::start(target, SERVER_PROCESSOR, 1)?;
+        Generator::new(&settings.binary, &server).fill(keys, dataset.value_bytes, None)?;
+        server.expect_keys(keys, target.name)?;
+        server.pause()?;
+        servers.push(Filled { target, server, keys });
+    }
+    Ok(servers)
 }
 
 fn measure(
     settings: &Settings,
-    target: &Target,
+    filled: &mut Filled<'_>,
     dataset: &Dataset,
     chosen: &[&Workload],
     round: usize,
     results: &mut Results,
 ) -> Result<()> {
-    let keys = settings.keys(dataset.keys);
-    let server = Running::start(target, SERVER_PROCESSOR, 1)?;
-    let generator = Generator::new(&settings.binary, &server);
-    generator.fill(keys, dataset.value_bytes, None)?;
+    let Filled { target, server, keys } = filled;
+    server.resume(target.name)?;
+    let generator = Generator::new(&settings.binary, server);
     for workload in chosen {
-        let mut arguments = shape(settings, keys, dataset.value_bytes, round);
+        let mut arguments = shape(settings, *keys, dataset.value_bytes, round);
         arguments.extend(words(workload.arguments));
         let sample = generator
             .sample(&[server.pid()], &arguments)
@@ -70,7 +97,7 @@ fn measure(
         note_stall(&sample, workload.name, target, round, results);
         results.add(workload.name, target.name, sample);
     }
-    Ok(())
+    server.pause()
 }
 
 fn note_stall(sample: &Sample, workload: &str, target: &Target, round: usize, results: &mut Results) {
@@ -125,51 +152,60 @@ fn judge(targets: &[Target], results: &mut Results) {
 }
 
 /// The open loop: all servers at 70% of what Valkey can do without pipeline, found anew in every round.
-///
-/// # Errors
-/// As for [`run`].
-pub(super) fn latency_at_rate(settings: &Settings, targets: &[Target], results: &mut Results) -> Result<()> {
-    let baseline = targets.iter().find(|target| target.name == VALKEY_JEMALLOC);
-    let (true, Some(baseline), Some(main)) = (settings.wants(LATENCY), baseline, main_target(targets)) else {
+fn latency_at_rate(
+    settings: &Settings,
+    servers: &mut [Filled<'_>],
+    dataset: &Dataset,
+    round: usize,
+    results: &mut Results,
+) -> Result<()> {
+    let Some(baseline) = servers.iter_mut().find(|filled| filled.target.name == VALKEY_JEMALLOC) else {
         return Ok(());
     };
-    for round in 0..settings.rounds {
-        let saturated = at_rate(settings, baseline, round, None)?;
-        let rate = (saturated.found.rate * RATE_SHARE).round();
-        for place in 0..targets.len() {
-            let target = &targets[(place + round) % targets.len()];
-            let sample = at_rate(settings, target, round, Some(rate))?;
-            let latency = &sample.found.latency_us;
-            progress(&format!(
-                "round {} {:<18} {LATENCY:<12} at {rate} op/s: p50 {:.0}, p99 {:.0}, p99.9 {:.0} us, {} unsent",
-                round + 1,
-                target.name,
-                latency.p50,
-                latency.p99,
-                latency.p999,
-                sample.found.operations_unsent,
-            ));
-            note_stall(&sample, LATENCY, target, round, results);
-            results.add(LATENCY, target.name, sample);
-        }
+    let saturated = at_rate(settings, baseline, dataset, round, None)?;
+    let rate = (saturated.found.rate * RATE_SHARE).round();
+    for place in 0..servers.len() {
+        let filled = &mut servers[(place + round) % servers.len()];
+        let sample = at_rate(settings, filled, dataset, round, Some(rate))?;
+        let (latency, target) = (&sample.found.latency_us, filled.target);
+        progress(&format!(
+            "round {} {:<18} {LATENCY:<12} at {rate} op/s: p50 {:.0}, p99 {:.0}, p99.9 {:.0} us, {} unsent",
+            round + 1,
+            target.name,
+            latency.p50,
+            latency.p99,
+            latency.p999,
+            sample.found.operations_unsent,
+        ));
+        note_stall(&sample, LATENCY, target, round, results);
+        results.add(LATENCY, target.name, sample);
     }
+    Ok(())
+}
+
+fn judge_latency(targets: &[Target], results: &mut Results) {
+    let Some(main) = main_target(targets) else { return };
     let p99 = |name: &str| results.median(LATENCY, name, |sample| sample.found.latency_us.p99);
     if let (Some(ours), Some(theirs)) = (p99(main.name), p99(VALKEY_JEMALLOC)) {
         let title = format!("p99 of GET at 70% of Valkey's saturation: {} over {VALKEY_JEMALLOC}", main.name);
         results.judge(&title, ours / theirs, "x", Direction::AtMost, 1.0, Some(0.5));
     }
-    Ok(())
 }
 
 /// GETs without pipeline, as fast as the server goes or at a rate.
-fn at_rate(settings: &Settings, target: &Target, round: usize, rate: Option<f64>) -> Result<Sample> {
-    let dataset = &DATASETS[0];
-    let keys = settings.keys(dataset.keys);
-    let server = Running::start(target, SERVER_PROCESSOR, 1)?;
-    let generator = Generator::new(&settings.binary, &server);
-    generator.fill(keys, dataset.value_bytes, None)?;
-    let mut arguments = shape(settings, keys, dataset.value_bytes, round);
+fn at_rate(
+    settings: &Settings,
+    filled: &mut Filled<'_>,
+    dataset: &Dataset,
+    round: usize,
+    rate: Option<f64>,
+) -> Result<Sample> {
+    let Filled { target, server, keys } = filled;
+    server.resume(target.name)?;
+    let mut arguments = shape(settings, *keys, dataset.value_bytes, round);
     arguments.extend(words(&["--command", "get"]));
     arguments.extend(rate.iter().flat_map(|rate| ["--rate".to_owned(), rate.to_string()]));
-    generator.sample(&[server.pid()], &arguments)
+    let sample = Generator::new(&settings.binary, server).sample(&[server.pid()], &arguments)?;
+    server.pause()?;
+    Ok(sample)
 }
