@@ -10,6 +10,10 @@ mod epoll;
 mod sockets;
 mod uring;
 
+// The load generator drives connections on the same ring.
+pub(crate) use sockets::Outgoing;
+pub(crate) use uring::{Completion, Gather, Haste, Ring, Token, probe as probe_ring};
+
 use crate::config::IoBackend;
 use node::{LinkPeer, Shared, WantedLink, Worker};
 use parking_lot::Mutex;

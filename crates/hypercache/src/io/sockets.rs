@@ -28,17 +28,17 @@ pub(super) enum Place {
 
 /// Bytes on their way out.
 #[derive(Debug, Default)]
-pub(super) struct Outgoing {
+pub(crate) struct Outgoing {
     bytes: Vec<u8>,
     sent: usize,
 }
 
 impl Outgoing {
-    pub(super) fn new(bytes: Vec<u8>) -> Outgoing {
+    pub(crate) fn new(bytes: Vec<u8>) -> Outgoing {
         Outgoing { bytes, sent: 0 }
     }
 
-    pub(super) fn unsent(&self) -> &[u8] {
+    pub(crate) fn unsent(&self) -> &[u8] {
         self.bytes.get(self.sent..).unwrap_or_default()
     }
 
@@ -47,12 +47,12 @@ impl Outgoing {
         self.sent = (self.sent + len).min(self.bytes.len());
     }
 
-    pub(super) fn len_sent(&self) -> usize {
+    pub(crate) fn len_sent(&self) -> usize {
         self.sent
     }
 
     /// The allocation, emptied.
-    pub(super) fn into_buffer(self) -> Vec<u8> {
+    pub(crate) fn into_buffer(self) -> Vec<u8> {
         let mut bytes = self.bytes;
         bytes.clear();
         bytes

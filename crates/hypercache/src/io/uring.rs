@@ -13,8 +13,8 @@
 mod probe;
 mod sys;
 
-pub(super) use probe::probe;
-pub(super) use sys::Ring;
+pub(crate) use probe::probe;
+pub(crate) use sys::{Completion, Gather, Haste, Ring, Token};
 
 use super::sockets::{ACCEPT_PAUSE, Core, Outgoing, Place, Places, STOP_MAX, set_nodelay};
 use super::{Arrival, Waker};
@@ -24,7 +24,7 @@ use std::io;
 use std::net::{TcpListener, TcpStream};
 use std::time::Duration;
 use stdx::Mono;
-use sys::{Completion, Filled, GENERATION_MASK, Haste, SendId, Token};
+use sys::{Filled, GENERATION_MASK, SendId};
 
 /// Longer outputs are sent patiently at once: what a socket takes without waiting is a few hundred kilobytes at best.
 const PROMPT_BYTES_MAX: usize = 64 * 1024;

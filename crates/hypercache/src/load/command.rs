@@ -3,6 +3,7 @@
 use super::{
     CONNECTIONS_MAX, Command, Distribution, Format, KEYS_MAX, MGET_KEYS_MAX, Options, PIPELINE_MAX, Protocol,
 };
+use crate::config::IoBackend;
 use clap::{Arg, ArgAction, ArgMatches, value_parser};
 use std::time::Duration;
 
@@ -75,6 +76,7 @@ pub fn command() -> clap::Command {
                 .value_parser(value_parser!(u64).range(1..)),
         )
         .arg(text("seed", "N", "1", "Start of the random choices").value_parser(value_parser!(u64)))
+        .arg(text("io-backend", "WORD", "auto", "What the load threads wait with").value_parser(["auto", "uring", "epoll"]))
         .arg(text("output", "WORD", "text", "How the result is printed").value_parser(["text", "json"]))
 }
 
@@ -118,6 +120,11 @@ fn options(matches: &ArgMatches) -> Options {
         duration: value(matches, "duration"),
         requests: matches.get_one::<u64>("requests").copied(),
         seed: count("seed"),
+        backend: match word(matches, "io-backend") {
+            "uring" => IoBackend::Uring,
+            "epoll" => IoBackend::Epoll,
+            _ => IoBackend::Auto,
+        },
     }
 }
 

@@ -1,6 +1,6 @@
 //! `hypercache bench`: a load generator that costs less per operation than any server it measures.
 //!
-//! Each thread owns its share of the connections and one event loop. What is sent is a copy of an encoded template with
+//! Each thread owns its share of the connections and one event loop, on io_uring where it may or on epoll. What is sent is a copy of an encoded template with
 //! the key's digits patched in; what arrives is only scanned for where replies end. Nothing is allocated or locked per
 //! operation, and one write carries a whole pipeline.
 //!
@@ -12,21 +12,28 @@
 //!
 //! Left out: TLS, RESP3, replies with attributes, and clients that follow redirects (any node answers any key).
 
+mod book;
 pub mod command;
 mod drive;
 mod report;
 mod request;
 mod scan;
+mod tally;
+#[cfg(test)]
+mod tests;
+mod wire;
 
 pub use report::{Format, Report};
 
-use drive::{Driver, Limit, Plan, Tally};
+use crate::config::IoBackend;
+use drive::Driver;
 use request::Templates;
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::sync::Barrier;
 use std::time::Duration;
 use stdx::Clock;
+use tally::{Limit, Plan, Tally};
 
 /// Most connections of one run: what one loopback address has ports for.
 pub const CONNECTIONS_MAX: usize = 28_000;
@@ -124,6 +131,8 @@ pub struct Options {
     pub requests: Option<u64>,
     /// Start of the random choices.
     pub seed: u64,
+    /// What the load threads wait with.
+    pub backend: IoBackend,
 }
 
 /// Runs one load.
@@ -213,7 +222,6 @@ fn connect_all(options: &Options) -> Result<Vec<TcpStream>, String> {
             authenticate(&stream, password)
                 .map_err(|error| format!("{name} refuses the password: {error}"))?;
         }
-        stream.set_nonblocking(true).map_err(refused)?;
         streams.push(stream);
     }
     Ok(streams)

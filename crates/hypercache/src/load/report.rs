@@ -1,6 +1,6 @@
 //! What a run found, as text for people or as JSON for programs.
 
-use super::drive::Tally;
+use super::tally::Tally;
 use super::{Command, Distribution, Options, Protocol};
 use serde_json::{Value, json};
 use std::time::Duration;

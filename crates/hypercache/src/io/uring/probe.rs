@@ -14,7 +14,7 @@ const STEP_MAX: Duration = Duration::from_secs(2);
 const TOKEN: Token = Token { index: 1, generation: 1 };
 
 /// Tries every kind of operation; the error says which was refused.
-pub(in crate::io) fn probe() -> io::Result<()> {
+pub(crate) fn probe() -> io::Result<()> {
     let refused =
         |what: &'static str| move |error: io::Error| io::Error::new(error.kind(), format!("{what}: {error}"));
     let mut ring = Ring::new().map_err(refused("setting up a ring"))?;

@@ -20,7 +20,7 @@
 use crate::io::sockets::Outgoing;
 use io_uring::squeue::{Entry, Flags};
 use io_uring::types::{BufRingEntry, CancelBuilder, Fd, SubmitArgs, Timespec};
-use io_uring::{IoUring, cqueue, opcode};
+use io_uring::{EnterFlags, IoUring, cqueue, opcode};
 use slab::Slab;
 use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
 use std::io;
@@ -56,23 +56,23 @@ const KIND_SHIFT: u32 = 60;
 
 /// Whose operation it is: a place in the caller's table, and which of its occupants.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct Token {
+pub(crate) struct Token {
     /// The place.
-    pub(super) index: u32,
+    pub(crate) index: u32,
     /// The occupant; only the lower 28 bits count.
-    pub(super) generation: u32,
+    pub(crate) generation: u32,
 }
 
 /// Bits of a generation that travel with an operation.
-pub(super) const GENERATION_MASK: u32 = (1 << 28) - 1;
+pub(crate) const GENERATION_MASK: u32 = (1 << 28) - 1;
 
 /// A send under way.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct SendId(u32);
+pub(crate) struct SendId(u32);
 
 /// How a send treats a socket that is full.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Haste {
+pub(crate) enum Haste {
     /// Sends what fits.
     Prompt,
     /// Waits until everything is sent.
@@ -81,14 +81,14 @@ pub(super) enum Haste {
 
 /// A buffer with received bytes.
 #[derive(Debug)]
-pub(super) struct Filled {
+pub(crate) struct Filled {
     buffer: u16,
     len: usize,
 }
 
 /// What has happened.
 #[derive(Debug)]
-pub(super) enum Completion {
+pub(crate) enum Completion {
     /// A client has connected, or accepting failed; without `more`, accepting is over.
     Accepted { result: io::Result<TcpStream>, more: bool },
     /// Another thread calls; without `more`, this was the last time.
@@ -99,6 +99,29 @@ pub(super) enum Completion {
     Sent { token: Token, outgoing: Outgoing, error: Option<io::Error> },
 }
 
+/// How long completions may gather before a wait ends.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Gather {
+    /// So many end it at once.
+    pub(crate) count: u32,
+    /// After so many microseconds one is enough.
+    pub(crate) longest_us: u32,
+}
+
+impl Gather {
+    /// The first ends the wait.
+    const NOTHING: Gather = Gather { count: 1, longest_us: 0 };
+}
+
+/// `struct io_uring_getevents_arg` of io_uring_enter(2). The crate has it too, but without the time to gather.
+#[repr(C)]
+struct WaitArguments {
+    mask: u64,
+    mask_bytes: u32,
+    gather_us: u32,
+    time: *const Timespec,
+}
+
 struct Sending {
     token: Token,
     outgoing: Outgoing,
@@ -106,7 +129,7 @@ struct Sending {
 }
 
 /// An io_uring with its receive buffers. Used by one thread, the one that called [`Ring::enable`].
-pub(in crate::io) struct Ring {
+pub(crate) struct Ring {
     uring: IoUring,
     buffers: ManuallyDrop<Buffers>,
     sends: ManuallyDrop<Slab<Sending>>,
@@ -118,7 +141,7 @@ pub(in crate::io) struct Ring {
 
 impl Ring {
     /// Sets up a ring and its buffers, not enabled yet: it then belongs to the thread that enables it.
-    pub(in crate::io) fn new() -> io::Result<Ring> {
+    pub(crate) fn new() -> io::Result<Ring> {
         let uring = build(true).or_else(|_| build(false))?;
         let buffers = Buffers::new();
         // SAFETY: the entries are page-aligned and live until `Drop` has seen the last operation end; if it has not,
@@ -141,7 +164,7 @@ impl Ring {
     }
 
     /// Makes the ring the calling thread's.
-    pub(super) fn enable(&mut self) -> io::Result<()> {
+    pub(crate) fn enable(&mut self) -> io::Result<()> {
         self.uring.submitter().register_enable_rings()
     }
 
@@ -161,13 +184,13 @@ impl Ring {
     }
 
     /// Receives until the stream ends, buffers run out, or told otherwise.
-    pub(super) fn receive(&mut self, socket: &impl AsFd, token: Token) -> io::Result<()> {
+    pub(crate) fn receive(&mut self, socket: &impl AsFd, token: Token) -> io::Result<()> {
         let fd = Fd(socket.as_fd().as_raw_fd());
         self.push(opcode::RecvMulti::new(fd, GROUP).build().user_data(pack(RECEIVE, token)))
     }
 
     /// Sends what is unsent of `outgoing`.
-    pub(super) fn send(
+    pub(crate) fn send(
         &mut self,
         socket: &impl AsFd,
         token: Token,
@@ -211,7 +234,7 @@ impl Ring {
     }
 
     /// Lets `take` have the bytes, then gives the buffer back.
-    pub(super) fn take<T>(&mut self, filled: Filled, take: impl FnOnce(&[u8]) -> T) -> T {
+    pub(crate) fn take<T>(&mut self, filled: Filled, take: impl FnOnce(&[u8]) -> T) -> T {
         let taken = take(self.buffers.bytes(&filled));
         self.buffers.give(filled.buffer);
         taken
@@ -222,18 +245,29 @@ impl Ring {
         self.under_way
     }
 
+    /// Submits what is queued without waiting for anything.
+    pub(crate) fn submit(&mut self) -> io::Result<()> {
+        forgive(self.uring.submit())
+    }
+
     /// Submits what is queued, waits until something has happened, at most `patience`, and appends it to `happened`.
-    pub(super) fn wait(&mut self, patience: Duration, happened: &mut Vec<Completion>) -> io::Result<()> {
+    pub(crate) fn wait(&mut self, patience: Duration, happened: &mut Vec<Completion>) -> io::Result<()> {
+        self.wait_for(Gather::NOTHING, patience, happened)
+    }
+
+    /// The same, but lets completions gather before the first ends the wait. Kernels before Linux 6.12 do not gather.
+    pub(crate) fn wait_for(
+        &mut self,
+        gather: Gather,
+        patience: Duration,
+        happened: &mut Vec<Completion>,
+    ) -> io::Result<()> {
         let time = Timespec::from(patience);
-        let arguments = SubmitArgs::new().timespec(&time);
         loop {
-            match self.uring.submitter().submit_with_args(1, &arguments) {
-                Ok(_) => {}
-                Err(error) => match error.raw_os_error() {
-                    // Time is up, a signal, or completions to be taken first: nothing is lost.
-                    Some(libc::ETIME | libc::EINTR | libc::EBUSY | libc::EAGAIN) => {}
-                    _ => return Err(error),
-                },
+            if gather.count > 1 && self.uring.params().is_feature_min_timeout() {
+                forgive(self.enter(gather, &time))?;
+            } else {
+                forgive(self.uring.submitter().submit_with_args(1, &SubmitArgs::new().timespec(&time)))?;
             }
             self.reap(happened);
             if !self.uring.submission().cq_overflow() {
@@ -244,6 +278,15 @@ impl Ring {
             self.end_prompt_sends(happened);
         }
         Ok(())
+    }
+
+    fn enter(&mut self, gather: Gather, time: &Timespec) -> io::Result<usize> {
+        let queued = u32::try_from(self.uring.submission().len()).expect("the queue is small");
+        let flags = (EnterFlags::GETEVENTS | EnterFlags::EXT_ARG).bits();
+        let arguments = WaitArguments { mask: 0, mask_bytes: 0, gather_us: gather.longest_us, time };
+        // SAFETY: the arguments, and the time they point to, live until the call returns, and are laid out as the kernel
+        // reads them. What is queued was checked by `push`.
+        unsafe { self.uring.submitter().enter(queued, gather.count, flags, Some(&arguments)) }
     }
 
     fn reap(&mut self, happened: &mut Vec<Completion>) {
@@ -356,6 +399,17 @@ impl Drop for Ring {
                 ManuallyDrop::drop(&mut self.buffers);
             }
         }
+    }
+}
+
+/// Of the errors of a call, those that lose nothing: time is up, a signal, or completions to be taken first.
+fn forgive(outcome: io::Result<usize>) -> io::Result<()> {
+    match outcome {
+        Ok(_) => Ok(()),
+        Err(error) => match error.raw_os_error() {
+            Some(libc::ETIME | libc::EINTR | libc::EBUSY | libc::EAGAIN) => Ok(()),
+            _ => Err(error),
+        },
     }
 }
 
