@@ -3,6 +3,7 @@
 //! Keys are drawn in random order and their hashes are known, as in the server. `ahead` asks for the places of a batch
 //! of 64 keys, then for their entries, then uses them, as the server does with pipelined commands; `alone` does not.
 //! The allocator is the server's.
+#![allow(missing_docs, reason = "the function that criterion makes has none")]
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use effect::{Cause, Effect};

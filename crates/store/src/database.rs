@@ -231,12 +231,12 @@ mod tests {
         assert_eq!(due(&mut database, 30).len(), 3);
         set(&mut database, &a, Some(25));
         database.check();
-        assert_eq!(due(&mut database, 24), [b.clone()]);
+        assert_eq!(due(&mut database, 24), std::slice::from_ref(&b));
         assert_eq!(due(&mut database, 25).len(), 2);
         // The ticket of the one may stand where that of the other should.
         database.expire_at(mark(&a), &a, None);
         database.check();
-        assert_eq!(due(&mut database, 24), [b.clone()]);
+        assert_eq!(due(&mut database, 24), std::slice::from_ref(&b));
         database.expire_at(mark(b"missing"), b"missing", Some(Wall(1)));
         assert_eq!(database.remove(mark(&b), &b).expect("set").key(), b);
         assert!(database.remove(mark(&b), &b).is_none());
@@ -247,8 +247,9 @@ mod tests {
     /// Rising, falling, equal and random deadlines, set, moved and removed, until the last is gone.
     #[test]
     fn due_keys_are_found_in_every_order_of_deadlines() {
-        let (keys, steps) = if cfg!(miri) { (150, 400) } else { (2_000, 12_000) };
-        for pattern in 0..4 {
+        let (keys, steps) = if cfg!(miri) { (220, 300) } else { (2_000, 12_000) };
+        let patterns = if cfg!(miri) { 3..4 } else { 0..4 };
+        for pattern in patterns {
             let mut random = Random::seeded(pattern);
             let mut database = Database::new(SEED);
             let mut model: HashMap<Vec<u8>, u64> = HashMap::new();
@@ -274,7 +275,7 @@ mod tests {
                         model.insert(key, at);
                     }
                 }
-                if step % (steps / 4) == 0 {
+                if step % (steps / 4) == 0 && cfg!(not(miri)) {
                     database.check();
                 }
             }

@@ -15,7 +15,7 @@
 //! due and one more.
 
 use crate::database::Keys;
-use crate::memory::allocation_bytes;
+use crate::memory::{filling_len, slice_bytes};
 use std::collections::BTreeMap;
 use std::ops::Bound;
 use stdx::Wall;
@@ -23,7 +23,7 @@ use stdx::Wall;
 /// What one ticket takes.
 pub(crate) const TICKET_BYTES: usize = size_of::<u32>();
 /// Tickets of a leaf before it is halved.
-const LEAF_TICKETS_MAX: usize = 128;
+const LEAF_TICKETS_MAX: usize = 127;
 /// A leaf of so few is joined with a neighbour if both together fill no more than half of one.
 const LEAF_TICKETS_FEW: usize = LEAF_TICKETS_MAX / 4;
 /// What a leaf takes in the tree besides its tickets: 40 bytes in nodes of at least six of eleven places, and the nodes
@@ -318,9 +318,9 @@ fn vec_of(len: usize) -> Vec<u32> {
 
 /// Room for `len` tickets that fills a block of the allocator.
 fn capacity_for(len: usize) -> usize {
-    allocation_bytes(len.max(4) * TICKET_BYTES) / TICKET_BYTES
+    filling_len::<u32>(len.max(3))
 }
 
 fn leaf_bytes(leaf: &Vec<u32>) -> usize {
-    allocation_bytes(leaf.capacity() * TICKET_BYTES)
+    slice_bytes::<u32>(leaf.capacity())
 }

@@ -30,6 +30,19 @@ pub(crate) const fn allocation_bytes(requested: usize) -> usize {
     (((requested - 1) >> quarter_log) + 1) << quarter_log
 }
 
+/// How many elements, from `len` on, fill a block as `Vec` and `Box` ask for one. Theirs is mimalloc's aligned
+/// allocation, which needs room to align within the block: all of one element's size is left for that.
+#[inline]
+pub(crate) const fn filling_len<T>(len: usize) -> usize {
+    allocation_bytes((len + 1) * size_of::<T>()) / size_of::<T>() - 1
+}
+
+/// What elements of `capacity` take, be it one of [`filling_len`] or not.
+#[inline]
+pub(crate) const fn slice_bytes<T>(capacity: usize) -> usize {
+    if capacity == 0 { 0 } else { allocation_bytes(capacity * size_of::<T>() + align_of::<T>() - 1) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -51,6 +64,17 @@ mod tests {
             [8, 16, 32, 48, 64, 80, 160, 7_168]
         );
         assert!(allocation_bytes(usize::MAX) > 1 << 40, "no overflow");
+    }
+
+    #[test]
+    fn a_filling_slice_fills_its_block() {
+        for len in 1..2_000 {
+            let filling = filling_len::<u64>(len);
+            assert!(filling >= len);
+            assert_eq!(slice_bytes::<u64>(filling), filling * 8 + 8);
+            assert_eq!(filling_len::<u64>(filling), filling);
+        }
+        assert_eq!((filling_len::<u32>(2), slice_bytes::<u32>(3), slice_bytes::<u64>(0)), (3, 16, 0));
     }
 
     #[cfg(not(miri))]

@@ -40,7 +40,8 @@ pub(crate) const RAW: u8 = 4;
 
 const HEADER_BYTES: usize = size_of::<Header>();
 const DEADLINE_BYTES: usize = 8;
-const NODE_ALIGN: usize = 8;
+/// Blocks are asked for without alignment: mimalloc's aligned allocation takes the next larger size for most sizes.
+const NODE_ALIGN: usize = 1;
 const TAG_SHIFT: u32 = 48;
 const ADDRESS_MASK: usize = (1 << TAG_SHIFT) - 1;
 const LINE_BYTES: usize = 64;
@@ -48,7 +49,7 @@ const LINE_BYTES: usize = 64;
 const _: () = assert!(size_of::<usize>() == 8, "a tag needs the upper bits of an address");
 const _: () = assert!(size_of::<Option<Node>>() == 8, "a slot of a segment is one word");
 const _: () = assert!(PACKED_BYTES_MAX <= u16::MAX as usize, "the length of a value takes two bytes");
-const _: () = assert!(align_of::<Large>() == NODE_ALIGN && HEADER_BYTES == 8);
+const _: () = assert!(HEADER_BYTES == 8);
 
 /// One key and what belongs to it, owned; and the tag of its slot, which is the table's to use.
 #[derive(Debug)]
@@ -97,12 +98,12 @@ impl Node {
         let block = unsafe { alloc(layout) };
         let Some(block) = NonNull::new(block) else { handle_alloc_error(layout) };
         let node = Node::untagged(block);
-        // SAFETY: the block is new, aligned for the header, and as long as the lengths in the header ask for; deadline,
+        // SAFETY: the block is new and as long as the lengths in the header ask for; deadline,
         // key and value come one after the other behind it. The sources cannot lie in it.
         unsafe {
-            block.cast::<Header>().write(header);
+            block.cast::<Header>().write_unaligned(header);
             if let Some(at) = expire_at {
-                block.add(HEADER_BYTES).cast::<u64>().write(at.0);
+                block.add(HEADER_BYTES).cast::<u64>().write_unaligned(at.0);
             }
             ptr::copy_nonoverlapping(key.as_ptr(), block.add(header.key_start()).as_ptr(), key.len());
             ptr::copy_nonoverlapping(value.as_ptr(), block.add(header.value_start()).as_ptr(), value.len());
@@ -150,7 +151,7 @@ impl Node {
     /// The parts, if it is large.
     #[inline]
     pub(crate) fn as_large(&self) -> Option<&Large> {
-        // SAFETY: the flag says that the block is a `Large`, made by `Node::large` and owned by this node.
+        // SAFETY: the flag says that the block is a `Large`, boxed by `Node::large` and owned by this node.
         self.is_large().then(|| unsafe { self.block().cast().as_ref() })
     }
 
@@ -214,8 +215,8 @@ impl Node {
         if flags & LARGE != 0 {
             return self.as_large().and_then(|large| large.expire_at);
         }
-        // SAFETY: the flag says that a deadline lies behind the header; the block is aligned to 8 bytes.
-        Some(Wall(unsafe { self.block().add(HEADER_BYTES).cast::<u64>().read() }))
+        // SAFETY: the flag says that a deadline lies behind the header.
+        Some(Wall(unsafe { self.block().add(HEADER_BYTES).cast::<u64>().read_unaligned() }))
     }
 
     #[inline]
@@ -255,7 +256,7 @@ impl Node {
                 );
             }
             if let Some(at) = expire_at {
-                block.add(HEADER_BYTES).cast::<u64>().write(at.0);
+                block.add(HEADER_BYTES).cast::<u64>().write_unaligned(at.0);
             }
             ptr::copy_nonoverlapping(value.as_ptr(), block.add(header.value_start()).as_ptr(), value.len());
         }
@@ -288,7 +289,7 @@ impl Node {
                 );
             }
             if let Some(at) = expire_at {
-                block.add(HEADER_BYTES).cast::<u64>().write(at.0);
+                block.add(HEADER_BYTES).cast::<u64>().write_unaligned(at.0);
             }
         }
         self.set_header(header);
@@ -325,13 +326,13 @@ impl Node {
     #[inline]
     fn header(&self) -> Header {
         // SAFETY: every block begins with a header, packed or large.
-        unsafe { self.block().cast::<Header>().read() }
+        unsafe { self.block().cast::<Header>().read_unaligned() }
     }
 
     #[inline]
     fn set_header(&mut self, header: Header) {
         // SAFETY: as in `header`; the node is borrowed mutably.
-        unsafe { self.block().cast::<Header>().write(header) }
+        unsafe { self.block().cast::<Header>().write_unaligned(header) }
     }
 
     /// # Safety

@@ -11,14 +11,14 @@
 //! stands nearer to its home, and removal and growth move slots. A split needs one more bit of every hash, and hashes
 //! the keys again, with the nodes brought closer ahead of that.
 
-use crate::memory::allocation_bytes;
+use crate::memory::{filling_len, slice_bytes};
 use crate::node::Node;
 use crate::prefetch::prefetch;
 
-/// Slots of a segment before it is split: bounds the work of one split or growth. So many words are a size of which
+/// Slots of a segment before it is split: bounds the work of one split or growth. So many words and one are a size of which
 /// nine fill a page of the allocator; of a thousand and twenty-four, an eighth of the page would lie idle.
-pub(crate) const SEGMENT_SLOTS_MAX: usize = 896;
-const SEGMENT_SLOTS_MIN: usize = 8;
+pub(crate) const SEGMENT_SLOTS_MAX: usize = 895;
+const SEGMENT_SLOTS_MIN: usize = 7;
 /// Below, segments grow by half; above, by one size of the allocator.
 const FINE_GROWTH_SLOTS_MIN: usize = 64;
 /// Memory of one slot.
@@ -64,7 +64,7 @@ impl Segment {
     }
 
     pub(crate) fn bytes(&self) -> usize {
-        allocation_bytes(size_of_val(&self.slots[..]))
+        slice_bytes::<Option<Node>>(self.slots())
     }
 
     /// Whether one more node keeps the load at seven eighths: beyond, probing gets long.
@@ -288,7 +288,7 @@ fn slots_for(len: usize) -> usize {
 
 /// The least number of slots, from this one on, that fills a block of the allocator.
 fn slots_from(slots: usize) -> usize {
-    allocation_bytes(slots * SLOT_BYTES) / SLOT_BYTES
+    filling_len::<Option<Node>>(slots)
 }
 
 #[cfg(test)]
@@ -393,7 +393,7 @@ mod tests {
         let mut segment = Segment::new(0);
         while segment.slots() < SEGMENT_SLOTS_MAX {
             segment.grow();
-            assert_eq!(segment.bytes(), segment.slots() * SLOT_BYTES);
+            assert_eq!(segment.bytes(), (segment.slots() + 1) * SLOT_BYTES);
         }
         assert_eq!(segment.slots(), SEGMENT_SLOTS_MAX);
     }

@@ -7,7 +7,7 @@
 //! A *position* is a place in the order of marks, 0 to [`POSITIONS`]. It names the same place through every growth and
 //! split, because a node's mark never changes: that is the cursor of SCAN and of snapshots.
 
-use crate::memory::allocation_bytes;
+use crate::memory::slice_bytes;
 use crate::node::Node;
 use crate::segment::{MARK_BITS, SEGMENT_SLOTS_MAX, Segment, TAG_BITS};
 use stdx::Random;
@@ -48,8 +48,8 @@ impl Table {
     /// Memory of the table without what its nodes point to.
     pub(crate) fn bytes(&self) -> usize {
         self.segment_bytes
-            + allocation_bytes(self.directory.capacity() * size_of::<u32>())
-            + allocation_bytes(self.segments.capacity() * size_of::<Segment>())
+            + slice_bytes::<u32>(self.directory.capacity())
+            + slice_bytes::<Segment>(self.segments.capacity())
     }
 
     /// Whether it ever grew beyond one segment: then freeing it is work.
