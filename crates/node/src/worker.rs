@@ -106,6 +106,8 @@ pub struct Worker {
     pump: Vec<PartitionId>,
     /// Room for commands parsed ahead, used again for every connection.
     ahead: ahead::Ahead,
+    /// Room for the replies of a run, used again.
+    answers: Vec<lane::Answer>,
     flush: Vec<Flush>,
     /// Connections to process again.
     ready: Vec<Key>,
@@ -140,6 +142,7 @@ impl Worker {
             held_links: HashMap::new(),
             pump: Vec::new(),
             ahead: ahead::Ahead::default(),
+            answers: Vec::new(),
             flush: Vec::new(),
             ready: Vec::new(),
             deliveries: VecDeque::new(),
@@ -165,8 +168,9 @@ impl Worker {
         self.replicate(false);
     }
 
-    /// Buffers that may have something to write, or connections that may have to be closed; each once.
-    pub fn take_flush(&mut self) -> Vec<Flush> {
+    /// Replaces the content of `into` by the buffers that may have something to write and the connections that may have
+    /// to be closed; each once.
+    pub fn take_flush(&mut self, into: &mut Vec<Flush>) {
         for flush in &self.flush {
             match flush {
                 Flush::Connection(key) => {
@@ -181,7 +185,8 @@ impl Worker {
                 }
             }
         }
-        std::mem::take(&mut self.flush)
+        into.clear();
+        std::mem::swap(&mut self.flush, into);
     }
 
     /// When `tick` wants to be called next.

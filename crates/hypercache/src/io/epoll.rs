@@ -50,6 +50,8 @@ pub(super) struct Loop {
     listener: Option<TcpListener>,
     sockets: Slab<Socket>,
     places: Places,
+    /// Room for what the worker wants written, used again.
+    flushing: Vec<Flush>,
     again: VecDeque<usize>,
     /// What has been read from in this turn, to be run.
     ready: Vec<usize>,
@@ -68,6 +70,7 @@ impl Loop {
             listener,
             sockets: Slab::new(),
             places: Places::default(),
+            flushing: Vec::new(),
             again: VecDeque::new(),
             ready: Vec::new(),
             scratch: vec![0; READ_BYTES],
@@ -119,6 +122,9 @@ impl Loop {
             }
         }
         let mut ready = std::mem::take(&mut self.ready);
+        let sockets = ready.iter().filter_map(|index| self.sockets.get(*index));
+        let arrived = sockets.filter(|socket| socket.ready && socket.received > 0);
+        self.core.expect(arrived.map(|socket| socket.place));
         for index in ready.drain(..) {
             self.run_input(index);
         }
@@ -135,11 +141,13 @@ impl Loop {
 
     fn flush(&mut self) {
         loop {
-            let flush = self.core.worker.take_flush();
+            let mut flush = std::mem::take(&mut self.flushing);
+            self.core.worker.take_flush(&mut flush);
             if flush.is_empty() {
+                self.flushing = flush;
                 return;
             }
-            for flush in flush {
+            for flush in flush.drain(..) {
                 let place = match flush {
                     Flush::Connection(key) => Place::Client(key),
                     Flush::Link(key) => Place::Link(key),
@@ -148,6 +156,7 @@ impl Loop {
                     self.write(index);
                 }
             }
+            self.flushing = flush;
         }
     }
 

@@ -3,6 +3,7 @@
 
 use super::{Arrival, Handle, LinkRequest, Settings, Waker};
 use node::{Key, Worker};
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd};
 use std::sync::atomic::Ordering;
@@ -115,6 +116,10 @@ pub(super) struct Core {
     wanted: UnboundedSender<LinkRequest>,
     wanted_at: Mono,
     next_worker: usize,
+    /// Clients that are run next, in this order.
+    coming: VecDeque<Key>,
+    /// How many of them, from the first on, the worker has looked at.
+    prepared: usize,
 }
 
 impl Core {
@@ -127,7 +132,18 @@ impl Core {
         clock: Clock,
     ) -> Core {
         let wanted_at = clock.mono();
-        Core { worker, clock, index, settings, handle, wanted, wanted_at, next_worker: 0 }
+        Core {
+            worker,
+            clock,
+            index,
+            settings,
+            handle,
+            wanted,
+            wanted_at,
+            next_worker: 0,
+            coming: VecDeque::new(),
+            prepared: 0,
+        }
     }
 
     /// How other threads call this one.
@@ -218,11 +234,34 @@ impl Core {
         }
     }
 
+    /// Tells whose input is run next, in this order, so that the worker can look at several at once.
+    pub(super) fn expect(&mut self, places: impl Iterator<Item = Place>) {
+        self.coming.clear();
+        self.coming.extend(places.filter_map(|place| match place {
+            Place::Client(key) => Some(key),
+            Place::Link(_) => None,
+        }));
+        self.prepared = 0;
+    }
+
+    /// Lets the worker look at the next clients if `key` is the first that it has not seen.
+    fn prepare(&mut self, key: Key) {
+        if self.coming.front() != Some(&key) {
+            return;
+        }
+        if self.prepared == 0 && self.coming.len() > 1 {
+            self.prepared = self.worker.prepare(self.coming.make_contiguous());
+        }
+        self.coming.pop_front();
+        self.prepared = self.prepared.saturating_sub(1);
+    }
+
     /// Runs what has arrived.
     pub(super) fn run(&mut self, place: Place, received: usize) {
         match place {
             Place::Client(key) if received > 0 => {
                 self.worker.count_io(received as u64, 0);
+                self.prepare(key);
                 self.worker.process(key);
             }
             Place::Client(_) => {}

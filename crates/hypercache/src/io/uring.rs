@@ -81,6 +81,8 @@ pub(super) struct Loop {
     listener: Option<TcpListener>,
     sockets: Slab<Socket>,
     places: Places,
+    /// Room for what the worker wants written, used again.
+    flushing: Vec<Flush>,
     generation: u32,
     ready: Vec<usize>,
     accepting: bool,
@@ -100,6 +102,7 @@ impl Loop {
             listener,
             sockets: Slab::new(),
             places: Places::default(),
+            flushing: Vec::new(),
             generation: 0,
             ready: Vec::new(),
             accepting: false,
@@ -157,6 +160,8 @@ impl Loop {
             self.complete(completion)?;
         }
         let mut ready = std::mem::take(&mut self.ready);
+        let sockets = ready.iter().filter_map(|index| self.sockets.get(*index));
+        self.core.expect(sockets.filter(|socket| !socket.closed && socket.received > 0).map(|socket| socket.place));
         for index in ready.drain(..) {
             self.run_input(index)?;
         }
@@ -324,11 +329,13 @@ impl Loop {
 
     fn flush(&mut self) -> io::Result<()> {
         loop {
-            let flush = self.core.worker.take_flush();
+            let mut flush = std::mem::take(&mut self.flushing);
+            self.core.worker.take_flush(&mut flush);
             if flush.is_empty() {
+                self.flushing = flush;
                 return Ok(());
             }
-            for flush in flush {
+            for flush in flush.drain(..) {
                 let place = match flush {
                     Flush::Connection(key) => Place::Client(key),
                     Flush::Link(key) => Place::Link(key),
@@ -337,6 +344,7 @@ impl Loop {
                     self.write(index)?;
                 }
             }
+            self.flushing = flush;
         }
     }
 

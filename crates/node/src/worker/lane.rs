@@ -32,7 +32,7 @@ const BRIEF_BYTES_MAX: usize = 16 * 1024;
 const TIMED_RUN_US: i64 = 1_000;
 
 /// One reply of a run.
-struct Answer {
+pub(super) struct Answer {
     /// Where it ends in the output.
     end: usize,
     /// Commits it waits for.
@@ -77,21 +77,24 @@ impl Worker {
         let base = out.len();
         let to_come = connection.replies_to_come();
         let started = self.now;
-        let answers = self.run_brief(key, connection, ahead, (input, steps.clone()), &mut out);
-        if answers.is_empty() {
+        let mut answers = std::mem::take(&mut self.answers);
+        answers.clear();
+        self.run_brief(key, connection, ahead, (input, steps.clone()), (&mut out, &mut answers));
+        let ran = answers.len();
+        if ran == 0 {
             if direct {
                 connection.output = out;
             }
+            self.answers = answers;
             return 0;
         }
-        let mut answers = answers;
         if !self.shared.may_serve(self.now) {
             self.withhold(key, to_come, base, &mut out, &mut answers);
         }
         publish(connection, direct, base, out, &answers);
-        let last = steps.start + answers.len() - 1;
-        self.account_run(connection, ahead, input, last, started);
-        answers.len()
+        self.answers = answers;
+        self.account_run(connection, ahead, input, steps.start + ran - 1, started);
+        ran
     }
 
     /// Runs brief commands as long as nothing is unusual, then reads the clock.
@@ -101,9 +104,8 @@ impl Worker {
         connection: &Connection,
         ahead: &Ahead,
         (input, steps): (&[u8], Range<usize>),
-        out: &mut Vec<u8>,
-    ) -> SmallVec<[Answer; 64]> {
-        let mut answers = SmallVec::new();
+        (out, answers): (&mut Vec<u8>, &mut Vec<Answer>),
+    ) {
         let mut places = connection.replies_to_come();
         let stats = self.shared.stats.of(self.index);
         let mut tally = Tally { stats, runs: SmallVec::new() };
@@ -144,7 +146,6 @@ impl Worker {
             let started = std::mem::replace(&mut self.now, self.shared.clock.mono());
             tally.close(self.now.0 - started.0, lookups);
         }
-        answers
     }
 
     /// Whether this connection's next commands may run as in the common case: nothing is special about it, and nothing

@@ -194,7 +194,9 @@ impl Cluster {
         if now >= running.next_tick() {
             running.tick();
         }
-        for flush in running.take_flush() {
+        let mut flushes = Vec::new();
+        running.take_flush(&mut flushes);
+        for flush in flushes {
             match flush {
                 node::Flush::Link(key) => {
                     self.net.leave(running, (node, worker), key, now, &mut self.random);
