@@ -347,6 +347,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore)]
     fn no_database_starves_of_expiry() {
         let mut partition = Partition::new(1);
         for (db, keys) in [(0u8, 100), (7, 1)] {
