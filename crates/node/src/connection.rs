@@ -17,13 +17,16 @@ pub(crate) const OPEN_REPLIES_MAX: usize = 16 * 1024;
 /// A buffer that is empty and larger than this is given back.
 pub(crate) const BUFFER_KEEP_BYTES: usize = 64 * 1024;
 
+/// A reply that is not written yet: most are short.
+pub(crate) type HeldReply = SmallVec<[u8; 24]>;
+
 /// One reply that could not be written at once, or stands behind such a one.
 #[derive(Debug)]
 pub(crate) enum Slot {
     /// Known; waits for the slots before it.
-    Ready(Vec<u8>),
+    Ready(HeldReply),
     /// Known; waits for so many commits.
-    Gated { reply: SmallVec<[u8; 24]>, gates: u32 },
+    Gated { reply: HeldReply, gates: u32 },
     /// Not known yet: forwarded or gathered.
     Waiting,
     /// Not known yet: held back in the worker; nothing behind it may run.
@@ -182,13 +185,13 @@ impl Connection {
         match self.slots.back_mut() {
             None => self.output.extend_from_slice(reply),
             Some(Slot::Ready(bytes)) => bytes.extend_from_slice(reply),
-            Some(_) => self.slots.push_back(Slot::Ready(reply.to_vec())),
+            Some(_) => self.slots.push_back(Slot::Ready(HeldReply::from_slice(reply))),
         }
     }
 
     /// Opens a slot for a reply that is known but has to wait.
     pub(crate) fn gate(&mut self, reply: &[u8], gates: u32) {
-        self.slots.push_back(Slot::Gated { reply: SmallVec::from_slice(reply), gates });
+        self.slots.push_back(Slot::Gated { reply: HeldReply::from_slice(reply), gates });
     }
 
     /// Opens a slot for a reply that is not known yet.
@@ -237,7 +240,7 @@ impl Connection {
     }
 
     /// The reply of a slot has become known; with `gates`, it still waits for so many commits.
-    pub(crate) fn fill(&mut self, number: u64, bytes: Vec<u8>, gates: u32) {
+    pub(crate) fn fill(&mut self, number: u64, reply: HeldReply, gates: u32) {
         let Some(slot) = self.slot(number) else { return };
         let (was_held, discard) = match slot {
             Slot::Waiting => (false, false),
@@ -246,11 +249,11 @@ impl Connection {
             Slot::Ready(_) | Slot::Gated { .. } => return,
         };
         *slot = if discard {
-            Slot::Ready(Vec::new())
+            Slot::Ready(HeldReply::new())
         } else if gates > 0 {
-            Slot::Gated { reply: SmallVec::from_vec(bytes), gates }
+            Slot::Gated { reply, gates }
         } else {
-            Slot::Ready(bytes)
+            Slot::Ready(reply)
         };
         if was_held {
             self.held -= 1;
@@ -260,13 +263,26 @@ impl Connection {
         self.advance();
     }
 
+    /// As [`Connection::fill`] with a reply that stands somewhere else: the first in line goes straight to the output.
+    pub(crate) fn fill_from(&mut self, number: u64, reply: &[u8]) {
+        if number == self.first_slot && matches!(self.slots.front(), Some(Slot::Waiting)) {
+            self.slots.pop_front();
+            self.first_slot += 1;
+            self.in_flight -= 1;
+            self.output.extend_from_slice(reply);
+            self.advance();
+        } else {
+            self.fill(number, HeldReply::from_slice(reply), 0);
+        }
+    }
+
     /// One of the commits a slot waits for has happened.
     pub(crate) fn release(&mut self, number: u64) {
         if let Some(slot @ Slot::Gated { .. }) = self.slot(number) {
             let Slot::Gated { reply, gates } = slot else { return };
             *gates -= 1;
             if *gates == 0 {
-                *slot = Slot::Ready(std::mem::take(reply).into_vec());
+                *slot = Slot::Ready(std::mem::take(reply));
             }
         }
         self.advance();
@@ -277,15 +293,15 @@ impl Connection {
         if let Some(slot @ Slot::Gated { .. }) = self.slot(number) {
             // Only a discarded reply is empty, and stays so (`CLIENT REPLY OFF`).
             let discarded = matches!(slot, Slot::Gated { reply, .. } if reply.is_empty());
-            *slot = Slot::Ready(if discarded { Vec::new() } else { error.to_vec() });
+            *slot = Slot::Ready(if discarded { HeldReply::new() } else { HeldReply::from_slice(error) });
         }
         self.advance();
     }
 
     /// Moves finished slots from the front to the output.
     fn advance(&mut self) {
-        while let Some(Slot::Ready(bytes)) = self.slots.front_mut() {
-            self.output.append(bytes);
+        while let Some(Slot::Ready(bytes)) = self.slots.front() {
+            self.output.extend_from_slice(bytes);
             self.slots.pop_front();
             self.first_slot += 1;
         }

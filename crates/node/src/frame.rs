@@ -16,6 +16,7 @@
 //! touches them in the same era too, until the sender has shown, by a higher era, that it knows.
 
 use protocol::Version;
+use smallvec::SmallVec;
 use stdx::{Epoch, PartitionId};
 
 /// Largest frame a node accepts: a whole value of the largest size, with room for its command.
@@ -75,17 +76,21 @@ pub(crate) struct Request {
     pub words: Words,
 }
 
-/// Owned words of a command in one allocation: `length u32, bytes` each.
+/// Bytes of words that need no allocation: a SET of a short value and all that is smaller.
+const WORDS_INLINE_BYTES: usize = 120;
+
+/// Owned words of a command, together: `length u32, bytes` each.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Words {
     count: u32,
-    bytes: Vec<u8>,
+    bytes: SmallVec<[u8; WORDS_INLINE_BYTES]>,
 }
 
 impl Words {
     /// Copies `words`.
     pub fn copy_of(words: &[&[u8]]) -> Words {
-        let mut copy = Words { count: 0, bytes: Vec::with_capacity(words.iter().map(|w| w.len() + 4).sum()) };
+        let bytes = SmallVec::with_capacity(words.iter().map(|word| word.len() + 4).sum());
+        let mut copy = Words { count: 0, bytes };
         for word in words {
             copy.push(word);
         }
@@ -108,6 +113,58 @@ impl Words {
     /// Bytes held.
     pub fn len_bytes(&self) -> usize {
         self.bytes.len()
+    }
+}
+
+/// A request as it stands in its frame.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct RequestRef<'a> {
+    /// As in [`Request`].
+    pub scope: Scope,
+    /// As in [`Request`].
+    pub db: u8,
+    /// As in [`Request`].
+    pub version: Version,
+    /// As in [`Request`].
+    pub touch: bool,
+    count: u32,
+    words: &'a [u8],
+}
+
+impl<'a> RequestRef<'a> {
+    /// The words.
+    pub(crate) fn words(&self) -> impl Iterator<Item = &'a [u8]> + use<'a> {
+        WordIter { bytes: self.words }
+    }
+
+    /// A copy that outlives the frame, which named these routes.
+    pub(crate) fn to_request(self, routes: &[Route]) -> Request {
+        let partitions = match self.scope {
+            Scope::Partitions => routes.iter().map(|route| route.partition).collect(),
+            _ => Vec::new(),
+        };
+        Request {
+            scope: self.scope,
+            db: self.db,
+            version: self.version,
+            touch: self.touch,
+            partitions,
+            words: Words { count: self.count, bytes: SmallVec::from_slice(self.words) },
+        }
+    }
+}
+
+impl Request {
+    /// The same, borrowed.
+    pub(crate) fn as_ref(&self) -> RequestRef<'_> {
+        RequestRef {
+            scope: self.scope,
+            db: self.db,
+            version: self.version,
+            touch: self.touch,
+            count: self.words.count,
+            words: &self.words.bytes,
+        }
     }
 }
 
@@ -136,9 +193,9 @@ pub(crate) enum Frame<'a> {
         /// Refusals that the sender had received on this link.
         era: u64,
         /// Partitions and reigns.
-        routes: Vec<Route>,
+        routes: SmallVec<[Route; 1]>,
         /// The command.
-        request: Request,
+        request: RequestRef<'a>,
     },
     /// The answer to a request.
     Response {
@@ -153,8 +210,8 @@ pub(crate) enum Frame<'a> {
     Replication {
         /// Which partition.
         partition: PartitionId,
-        /// Encoded message.
-        message: &'a [u8],
+        /// The message.
+        message: replication::Message<'a>,
     },
 }
 
@@ -196,7 +253,11 @@ pub(crate) fn encode_response(out: &mut Vec<u8>, id: u64, status: Status, reply:
 }
 
 /// Appends a replication frame.
-pub(crate) fn encode_replication(out: &mut Vec<u8>, partition: PartitionId, message: &replication::Message) {
+pub(crate) fn encode_replication(
+    out: &mut Vec<u8>,
+    partition: PartitionId,
+    message: &replication::Message<'_>,
+) {
     let start = begin(out, REPLICATION);
     out.extend_from_slice(&partition.0.to_le_bytes());
     replication::encode(out, message);
@@ -221,7 +282,8 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<Option<(Frame<'_>, usize)>, Malform
         }
         REPLICATION => {
             let partition = PartitionId(reader.u16()?);
-            Frame::Replication { partition, message: reader.bytes }
+            let message = replication::decode(reader.bytes).map_err(|_| Malformed)?;
+            Frame::Replication { partition, message }
         }
         _ => return Err(Malformed),
     };
@@ -246,29 +308,26 @@ fn decode_request<'a>(reader: &mut Reader<'a>) -> Result<Frame<'a>, Malformed> {
     }
     let version = if bits & 1 == 1 { Version::Resp3 } else { Version::Resp2 };
     let count = reader.u32()? as usize;
-    let mut routes = Vec::with_capacity(count.min(reader.bytes.len() / 10));
+    let mut routes: SmallVec<[Route; 1]> = SmallVec::with_capacity(count.min(reader.bytes.len() / 10));
     for _ in 0..count {
         let route = Route { partition: PartitionId(reader.u16()?), reign: Epoch(reader.u64()?) };
         // Partitions are locked in this order, each once.
-        if routes.last().is_some_and(|last: &Route| last.partition >= route.partition) {
+        if routes.last().is_some_and(|last| last.partition >= route.partition) {
             return Err(Malformed);
         }
         routes.push(route);
     }
     let count = reader.u32()?;
-    let words = Words { count, bytes: reader.bytes.to_vec() };
-    let mut left = 0u32;
-    let mut seen = 0usize;
-    for word in words.iter() {
+    let words = reader.bytes;
+    let (mut left, mut seen) = (0u32, 0usize);
+    for word in (WordIter { bytes: words }) {
         left += 1;
         seen += word.len() + 4;
     }
-    if left != count || seen != words.bytes.len() || count == 0 {
+    if left != count || seen != words.len() || count == 0 {
         return Err(Malformed);
     }
-    let partitions =
-        if scope == Scope::Partitions { routes.iter().map(|r| r.partition).collect() } else { Vec::new() };
-    let request = Request { scope, db, version, touch: bits & 2 != 0, partitions, words };
+    let request = RequestRef { scope, db, version, touch: bits & 2 != 0, count, words };
     Ok(Frame::Request { id, era, routes, request })
 }
 
@@ -337,7 +396,7 @@ mod tests {
             panic!("a whole frame decodes")
         };
         assert_eq!((id, len, &decoded[..]), (42, bytes.len(), &routes[..]));
-        assert_eq!(got.words.iter().collect::<Vec<_>>(), [&b"SET"[..], b"", b"\0\r\n"]);
+        assert_eq!(got.words().collect::<Vec<_>>(), [&b"SET"[..], b"", b"\0\r\n"]);
         assert_eq!((got.db, got.version, got.touch), (3, Version::Resp3, true));
         for cut in 0..bytes.len() {
             assert!(matches!(decode(&bytes[..cut]), Ok(None)), "cut at {cut}");

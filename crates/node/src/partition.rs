@@ -192,7 +192,7 @@ impl State {
         let Role::Primary(primary) = &mut self.role else {
             unreachable!("only a primary runs commands");
         };
-        let counter = primary.append(|| record.bytes().into(), now);
+        let counter = primary.append(record.bytes(), now);
         record.clear();
         if primary.committed() < counter {
             self.uncommitted.extend(self.touched.iter().map(|&(db, hash)| (counter, db, hash)));
@@ -231,9 +231,14 @@ impl State {
         if counter <= primary.committed() {
             return false;
         }
-        // Almost always the newest counter; a read of an older write may have to be sorted in.
-        let at = self.waiters.iter().rposition(|other| other.counter <= counter).map_or(0, |index| index + 1);
-        self.waiters.insert(at, Waiter { counter, target, wrote });
+        let waiter = Waiter { counter, target, wrote };
+        if self.waiters.back().is_none_or(|newest| newest.counter <= counter) {
+            self.waiters.push_back(waiter);
+        } else {
+            // A read of an older write.
+            let at = self.waiters.partition_point(|other| other.counter <= counter);
+            self.waiters.insert(at, waiter);
+        }
         true
     }
 
@@ -241,7 +246,7 @@ impl State {
     pub(crate) fn peer_says(
         &mut self,
         from: NodeId,
-        message: Message,
+        message: Message<'_>,
         now: Mono,
         released: &mut Vec<Target>,
     ) {
@@ -272,7 +277,7 @@ impl State {
     }
 
     /// Takes a message of another node about this partition and returns the answer, if any.
-    pub(crate) fn follow(&mut self, message: Message, now: Wall) -> Option<Message> {
+    pub(crate) fn follow(&mut self, message: Message<'_>, now: Wall) -> Option<Message<'static>> {
         let (theirs, stream) = message.sent_by_primary()?;
         let State { store, role, reign, .. } = self;
         match role {
@@ -301,7 +306,7 @@ impl State {
     }
 
     /// Sends what the peers can take.
-    pub(crate) fn pump(&mut self, attach: bool, send: &mut dyn FnMut(NodeId, Message)) {
+    pub(crate) fn pump(&mut self, attach: bool, send: &mut dyn FnMut(NodeId, Message<'_>)) {
         if let Role::Primary(primary) = &mut self.role {
             primary.pump(&mut Chunks { store: &self.store }, attach, send);
         }
@@ -353,10 +358,10 @@ fn bump(watches: &mut HashMap<(u8, u64), u64>, touched: &[(u8, u64)], counter: u
 /// Notes the keys of records that a new primary has taken over but cannot know to be committed: another in-sync
 /// replica may lack them and succeed next, so nobody may see them before it has confirmed them.
 fn note_uncommitted(primary: &Primary, store: &Partition, uncommitted: &mut VecDeque<(u64, u8, u64)>) {
-    for record in primary.unconfirmed() {
-        for effect in effect::decode(&record.effects).flatten() {
+    for (seq, effects) in primary.unconfirmed().iter() {
+        for effect in effect::decode(effects).flatten() {
             let hash = effect.key().map_or(commands::context::TOUCHED_ALL, |key| store.hash(key));
-            uncommitted.push_back((record.seq.counter, effect.db(), hash));
+            uncommitted.push_back((seq.counter, effect.db(), hash));
         }
     }
 }

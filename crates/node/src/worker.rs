@@ -19,10 +19,11 @@ mod dispatch;
 mod gather;
 mod lane;
 mod links;
+mod peer_requests;
 mod serve;
 mod transaction;
 
-use crate::connection::Connection;
+use crate::connection::{Connection, HeldReply};
 use crate::frame::{Request, Route};
 use crate::host::NodeHost;
 use crate::cells::Cells;
@@ -33,6 +34,7 @@ use crate::stats::Counter;
 use crate::target::{Delivery, Key, Keyed, Mail, Owner, Target};
 use smallvec::SmallVec;
 use std::collections::{HashMap, VecDeque};
+use std::hash::BuildHasherDefault;
 use std::sync::Arc;
 use std::time::Duration;
 use stdx::{Mono, NodeId, PartitionId, Random, Wall};
@@ -94,7 +96,7 @@ pub struct Worker {
     random: Random,
     connections: Keyed<Option<Box<Connection>>>,
     links: Keyed<links::Link>,
-    peers: HashMap<NodeId, Key>,
+    peers: HashMap<NodeId, Key, BuildHasherDefault<peer_requests::IdHasher>>,
     forwards: Keyed<Forward>,
     gatherings: Keyed<gather::Gathering>,
     callers: Keyed<Caller>,
@@ -133,7 +135,7 @@ impl Worker {
             random: Random::system(),
             connections: Keyed::new(),
             links: Keyed::new(),
-            peers: HashMap::new(),
+            peers: HashMap::default(),
             forwards: Keyed::new(),
             gatherings: Keyed::new(),
             callers: Keyed::new(),
@@ -306,12 +308,12 @@ impl Worker {
         match target.owner {
             Owner::Connection(key) => {
                 if let Some(Some(connection)) = self.connections.get_mut(key) {
-                    connection.fill(target.slot, reply, gates);
+                    connection.fill(target.slot, HeldReply::from_vec(reply), gates);
                 }
             }
             Owner::Link(key) => {
                 if let Some(link) = self.links.get_mut(key) {
-                    link.gated.insert(target.slot, (reply, gates));
+                    link.gated.insert(target.slot, (HeldReply::from_vec(reply), gates));
                 }
             }
             Owner::Gathering(key) => self.gate_part(key, target.slot, reply, gates),

@@ -1,9 +1,9 @@
-//! Bytes of a [`Message`]: tag, fixed-width little-endian fields, length-prefixed effects.
+//! Bytes of a [`Message`]: tag, fixed-width little-endian fields, records as they stand in the log.
 //!
 //! Links are TCP and authenticated, so a message has no checksum of its own; records in a file have one.
 
 use crate::message::Message;
-use effect::Record;
+use crate::records::Records;
 use std::fmt;
 use stdx::{Epoch, Seq};
 
@@ -29,7 +29,7 @@ impl fmt::Display for CodecError {
 impl std::error::Error for CodecError {}
 
 /// Appends `message` to `out`.
-pub fn encode(out: &mut Vec<u8>, message: &Message) {
+pub fn encode(out: &mut Vec<u8>, message: &Message<'_>) {
     match message {
         Message::Attach { reign, stream, last } => {
             head(out, ATTACH, *reign);
@@ -40,11 +40,7 @@ pub fn encode(out: &mut Vec<u8>, message: &Message) {
             head(out, RECORDS, *reign);
             put_u64(out, *stream);
             put_u64(out, *committed);
-            put_u32(out, records.len());
-            for record in records {
-                put_seq(out, record.seq);
-                put_bytes(out, &record.effects);
-            }
+            put_bytes(out, records.as_bytes());
         }
         Message::SyncBegin { reign, stream, at } => {
             head(out, SYNC_BEGIN, *reign);
@@ -78,7 +74,7 @@ pub fn encode(out: &mut Vec<u8>, message: &Message) {
 }
 
 /// Reads one message that fills `bytes` exactly.
-pub fn decode(bytes: &[u8]) -> Result<Message, CodecError> {
+pub fn decode(bytes: &[u8]) -> Result<Message<'_>, CodecError> {
     let mut reader = Reader { bytes };
     let tag = reader.u8()?;
     let reign = Epoch(reader.u64()?);
@@ -90,18 +86,13 @@ pub fn decode(bytes: &[u8]) -> Result<Message, CodecError> {
         ATTACH => Message::Attach { reign, stream, last: reader.seq()? },
         RECORDS => {
             let committed = reader.u64()?;
-            let count = reader.u32()?;
-            // A record takes at least its header: a lying count cannot reserve more than the frame's own size.
-            let mut records = Vec::with_capacity((count as usize).min(reader.bytes.len() / 20));
-            for _ in 0..count {
-                records.push(Record { seq: reader.seq()?, effects: reader.sized()?.into() });
-            }
+            let records = Records::checked(reader.sized()?)?;
             Message::Records { reign, stream, committed, records }
         }
         SYNC_BEGIN => Message::SyncBegin { reign, stream, at: reader.seq()? },
         CHUNK => {
             let done = reader.u8()? != 0;
-            Message::Chunk { reign, stream, effects: reader.sized()?.to_vec(), done }
+            Message::Chunk { reign, stream, effects: reader.sized()?.into(), done }
         }
         POSITION => {
             let last = reader.seq()?;
@@ -179,19 +170,14 @@ mod tests {
     fn round_trip_and_every_truncation_is_refused() {
         let seq = Seq { epoch: Epoch(3), counter: 9 };
         let (reign, stream) = (Epoch(4), 6);
+        let mut records = Records::default();
+        records.push(seq, b"abc");
+        records.push(seq, b"");
         let messages = [
             Message::Attach { reign, stream, last: seq },
-            Message::Records {
-                reign,
-                stream,
-                committed: 8,
-                records: vec![
-                    Record { seq, effects: b"abc"[..].into() },
-                    Record { seq, effects: b""[..].into() },
-                ],
-            },
+            Message::Records { reign, stream, committed: 8, records },
             Message::SyncBegin { reign, stream, at: seq },
-            Message::Chunk { reign, stream, effects: b"xyz".to_vec(), done: true },
+            Message::Chunk { reign, stream, effects: b"xyz"[..].into(), done: true },
             Message::Position { reign, stream, last: seq, usable: false },
             Message::Ack { reign, stream, counter: 7, chunks: 2 },
             Message::Fenced { reign },

@@ -2,7 +2,7 @@
 
 use crate::log::Log;
 use crate::message::Message;
-use effect::Record;
+use crate::records::Records;
 use stdx::{Epoch, Seq};
 
 /// The store behind a follower.
@@ -63,7 +63,7 @@ impl Follower {
     }
 
     /// Takes one message of the primary and returns the answer, if it wants one.
-    pub fn step(&mut self, message: Message, copy: &mut dyn Applier) -> Option<Message> {
+    pub fn step(&mut self, message: Message<'_>, copy: &mut dyn Applier) -> Option<Message<'static>> {
         // Answers to a primary find nobody: this partition has another role here now.
         let (theirs, stream) = message.sent_by_primary()?;
         if theirs < self.reign {
@@ -85,7 +85,7 @@ impl Follower {
             return None;
         }
         match message {
-            Message::Records { committed, records, .. } => self.records(committed, records, copy),
+            Message::Records { committed, records, .. } => self.records(committed, &records, copy),
             Message::SyncBegin { at, .. } => {
                 copy.clear();
                 self.log = Log::starting_after(at);
@@ -97,39 +97,44 @@ impl Follower {
         }
     }
 
-    fn position(&self) -> Message {
+    fn position(&self) -> Message<'static> {
         let usable = self.stage == Stage::Usable;
         Message::Position { reign: self.reign, stream: self.stream, last: self.log.last(), usable }
     }
 
     /// The stream does not fit the copy: says so once and waits to be attached anew.
-    fn complain(&mut self) -> Option<Message> {
+    fn complain(&mut self) -> Option<Message<'static>> {
         self.broken = true;
         Some(self.position())
     }
 
-    fn records(&mut self, committed: u64, records: Vec<Record>, copy: &mut dyn Applier) -> Option<Message> {
-        for record in records {
+    fn records(
+        &mut self,
+        committed: u64,
+        records: &Records<'_>,
+        copy: &mut dyn Applier,
+    ) -> Option<Message<'static>> {
+        for (seq, effects) in records.iter() {
             let expected = self.log.last().counter + 1;
-            if record.seq.counter < expected {
+            if seq.counter < expected {
                 continue;
             }
-            if record.seq.counter > expected {
+            if seq.counter > expected {
                 // A hole. What is held is as whole as before, and may be all that is left if the primary dies now.
                 return self.complain();
             }
-            if !copy.apply(&record.effects) {
+            if !copy.apply(effects) {
                 self.stage = Stage::Syncing;
                 return self.complain();
             }
-            self.log.push(record);
+            self.log.push(seq, effects);
         }
         self.committed = self.committed.max(committed);
         self.log.trim(self.committed);
         Some(self.ack(0))
     }
 
-    fn chunk(&mut self, effects: &[u8], done: bool, copy: &mut dyn Applier) -> Option<Message> {
+    fn chunk(&mut self, effects: &[u8], done: bool, copy: &mut dyn Applier) -> Option<Message<'static>> {
         if self.stage != Stage::Syncing || !copy.apply(effects) {
             return self.complain();
         }
@@ -139,7 +144,7 @@ impl Follower {
         Some(self.ack(1))
     }
 
-    fn ack(&self, chunks: u32) -> Message {
+    fn ack(&self, chunks: u32) -> Message<'static> {
         Message::Ack { reign: self.reign, stream: self.stream, counter: self.log.last().counter, chunks }
     }
 }

@@ -43,12 +43,14 @@ mod follower;
 mod log;
 mod message;
 mod primary;
+mod records;
 
 pub use codec::{CodecError, decode, encode};
 pub use follower::{Applier, Follower, Stage as FollowerStage};
 pub use log::Log;
 pub use message::Message;
 pub use primary::{ChunkSource, Peer, Primary, Stage};
+pub use records::Records;
 
 /// Most bytes of records a partition keeps for peers that lag behind; a peer further back syncs anew.
 pub const LOG_BYTES_MAX: usize = 64 * 1024 * 1024;

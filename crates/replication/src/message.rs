@@ -1,15 +1,17 @@
 //! What a primary and a follower of one partition say to each other.
 
-use effect::Record;
+use crate::records::Records;
+use std::borrow::Cow;
 use stdx::{Epoch, Seq};
 
-/// One message about one partition; the link's frame says which partition.
+/// One message about one partition; the link's frame says which partition. Records and chunks are borrowed from the log
+/// or the frame that holds them.
 ///
 /// An Attach opens a stream with a number that its primary never used before in its reign. Everything after it, both
 /// ways, carries that number, and whatever carries another is ignored: a link that is replaced may still deliver what
 /// was sent on it, at either end, after its successor has delivered newer messages.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Message {
+pub enum Message<'a> {
     /// Primary: where are you? My log ends at `last`.
     Attach {
         /// Reign of the sender.
@@ -28,7 +30,7 @@ pub enum Message {
         /// Counter up to which every required peer has acknowledged.
         committed: u64,
         /// The records, oldest first.
-        records: Vec<Record>,
+        records: Records<'a>,
     },
     /// Primary: drop what you hold; a copy follows that is complete as of `at` plus the records after it.
     SyncBegin {
@@ -46,7 +48,7 @@ pub enum Message {
         /// Stream it belongs to.
         stream: u64,
         /// Encoded effects.
-        effects: Vec<u8>,
+        effects: Cow<'a, [u8]>,
         /// Whether this is the last piece.
         done: bool,
     },
@@ -86,7 +88,7 @@ pub enum Message {
     },
 }
 
-impl Message {
+impl Message<'_> {
     /// Reign and stream of a message that a primary sends; `None` for an answer.
     pub fn sent_by_primary(&self) -> Option<(Epoch, u64)> {
         match self {
@@ -98,6 +100,27 @@ impl Message {
             | Message::Ack { .. }
             | Message::Fenced { .. }
             | Message::Behind { .. } => None,
+        }
+    }
+    /// The same message, independent of what it was borrowed from.
+    pub fn into_owned(self) -> Message<'static> {
+        match self {
+            Message::Records { reign, stream, committed, records } => {
+                Message::Records { reign, stream, committed, records: records.into_owned() }
+            }
+            Message::Chunk { reign, stream, effects, done } => {
+                Message::Chunk { reign, stream, effects: Cow::Owned(effects.into_owned()), done }
+            }
+            Message::Attach { reign, stream, last } => Message::Attach { reign, stream, last },
+            Message::SyncBegin { reign, stream, at } => Message::SyncBegin { reign, stream, at },
+            Message::Position { reign, stream, last, usable } => {
+                Message::Position { reign, stream, last, usable }
+            }
+            Message::Ack { reign, stream, counter, chunks } => {
+                Message::Ack { reign, stream, counter, chunks }
+            }
+            Message::Fenced { reign } => Message::Fenced { reign },
+            Message::Behind { reign, stream } => Message::Behind { reign, stream },
         }
     }
 }

@@ -2,8 +2,8 @@
 
 use crate::log::Log;
 use crate::message::Message;
+use crate::records::Records;
 use crate::{CHUNKS_IN_FLIGHT_MAX, RECORDS_BYTES_MAX};
-use effect::Record;
 use stdx::{Epoch, Mono, NodeId, Seq};
 
 /// The store behind a primary, read in pieces.
@@ -83,8 +83,8 @@ impl Primary {
     }
 
     /// Records written or taken over that are not known to be committed, oldest first.
-    pub fn unconfirmed(&self) -> impl Iterator<Item = &Record> {
-        self.log.after(self.committed.max(self.log.base_counter())).into_iter().flatten()
+    pub fn unconfirmed(&self) -> Records<'_> {
+        self.log.after(self.committed.max(self.log.base_counter())).unwrap_or_default()
     }
 
     /// The reign of this primary.
@@ -198,19 +198,27 @@ impl Primary {
         self.advance();
     }
 
-    /// Appends a record and returns its counter. `effects` is only called when a peer wants it.
-    pub fn append(&mut self, effects: impl FnOnce() -> std::sync::Arc<[u8]>, now: Mono) -> u64 {
+    /// Appends a record and returns its counter. `effects` are not looked at when there is no peer that wants them.
+    pub fn append(&mut self, effects: &[u8], now: Mono) -> u64 {
         let last = self.log.last();
         let seq = Seq { epoch: self.reign, counter: last.counter + 1 };
         if self.peers.is_empty() {
             self.log.skip_to(seq);
-        } else {
-            for peer in self.peers.iter_mut().filter(|peer| peer.acked >= last.counter) {
+            self.committed = seq.counter;
+            return seq.counter;
+        }
+        let mut awaited = false;
+        for peer in &mut self.peers {
+            if peer.acked >= last.counter {
                 peer.progress_at = now;
             }
-            self.log.push(Record { seq, effects: effects() });
+            awaited |= peer.required;
         }
-        self.advance();
+        self.log.push(seq, effects);
+        // Where somebody has to confirm it, a new record commits nothing.
+        if !awaited {
+            self.advance();
+        }
         seq.counter
     }
 
@@ -222,7 +230,7 @@ impl Primary {
     }
 
     /// Takes one answer of a peer.
-    pub fn step(&mut self, from: NodeId, message: Message, now: Mono) {
+    pub fn step(&mut self, from: NodeId, message: Message<'_>, now: Mono) {
         let reign = self.reign;
         let Some(index) = self.peers.iter().position(|peer| peer.node == from) else { return };
         let current = self.peers[index].stream;
@@ -252,7 +260,7 @@ impl Primary {
         &mut self,
         source: &mut dyn ChunkSource,
         attach: bool,
-        send: &mut dyn FnMut(NodeId, Message),
+        send: &mut dyn FnMut(NodeId, Message<'_>),
     ) {
         let (reign, committed, last) = (self.reign, self.committed, self.log.last());
         for peer in &mut self.peers {
@@ -355,25 +363,16 @@ fn send_records(
     peer: &mut Peer,
     reign: Epoch,
     committed: u64,
-    send: &mut dyn FnMut(NodeId, Message),
+    send: &mut dyn FnMut(NodeId, Message<'_>),
 ) {
-    while peer.sent < log.last().counter {
-        let Some(after) = log.after(peer.sent) else {
+    let last = log.last().counter;
+    while peer.sent < last {
+        let Some((records, newest)) = log.some_after(peer.sent, RECORDS_BYTES_MAX) else {
             // Further behind than the log is kept.
             peer.stage = if peer.required { Stage::Diverged } else { Stage::Detached };
             peer.awaits_retry = true;
             return;
         };
-        let mut bytes = 0;
-        let records: Vec<Record> = after
-            .take_while(|record| {
-                let fits = bytes == 0 || bytes + record.effects.len() <= RECORDS_BYTES_MAX;
-                bytes += record.effects.len().max(1);
-                fits
-            })
-            .cloned()
-            .collect();
-        let Some(newest) = records.last().map(|record| record.seq.counter) else { return };
         peer.sent = newest;
         send(peer.node, Message::Records { reign, stream: peer.stream, committed, records });
     }
@@ -383,7 +382,7 @@ fn send_chunks(
     peer: &mut Peer,
     reign: Epoch,
     source: &mut dyn ChunkSource,
-    send: &mut dyn FnMut(NodeId, Message),
+    send: &mut dyn FnMut(NodeId, Message<'_>),
 ) {
     let Stage::Syncing { cursor, in_flight, sent_all, .. } = &mut peer.stage else { return };
     while !*sent_all && *in_flight < CHUNKS_IN_FLIGHT_MAX {
@@ -391,6 +390,9 @@ fn send_chunks(
         *in_flight += 1;
         *sent_all = next.is_none();
         *cursor = next;
-        send(peer.node, Message::Chunk { reign, stream: peer.stream, effects, done: next.is_none() });
+        send(
+            peer.node,
+            Message::Chunk { reign, stream: peer.stream, effects: effects.into(), done: next.is_none() },
+        );
     }
 }

@@ -76,8 +76,8 @@ struct Map {
 /// A link of a primary to a peer: messages there, answers back.
 #[derive(Default)]
 struct Link {
-    there: VecDeque<Message>,
-    back: VecDeque<Message>,
+    there: VecDeque<Message<'static>>,
+    back: VecDeque<Message<'static>>,
     /// The primary's side is gone; the peer has not noticed.
     cut: bool,
 }
@@ -206,7 +206,7 @@ impl World {
             apply(&mut node.store, &effect);
             record.push(&effect);
         }
-        primary.append(|| record.bytes().into(), now);
+        primary.append(record.bytes(), now);
         let seq = primary.last();
         self.history.insert(seq, node.store.digest());
         self.written.push((seq, key, value));
@@ -222,7 +222,7 @@ impl World {
             if of_pair.last().is_none_or(|link| link.cut) {
                 of_pair.push(Link::default());
             }
-            of_pair.last_mut().expect("just made sure").there.push_back(message);
+            of_pair.last_mut().expect("just made sure").there.push_back(message.into_owned());
         });
     }
 

@@ -262,14 +262,18 @@ impl Worker {
 
     /// Brings the keys of the steps closer, those of partitions that this node is primary of.
     fn warm_up(&self, ahead: &Ahead) {
-        let own = |spot: &&Spot| self.routing.own_reign(spot.partition).is_some();
+        self.warm(ahead.spots.iter().filter(|spot| self.routing.own_reign(spot.partition).is_some()));
+    }
+
+    /// Brings keys closer: their places in the tables, then their entries.
+    pub(super) fn warm<'s>(&self, spots: impl Iterator<Item = &'s Spot> + Clone) {
         let mut lock = Wandering::default();
-        for spot in ahead.spots.iter().filter(own) {
+        for spot in spots.clone() {
             if let Some(state) = lock.try_go(&self.cells, spot.partition) {
                 state.store.prefetch_place(spot.db, spot.hash);
             }
         }
-        for spot in ahead.spots.iter().filter(own) {
+        for spot in spots {
             if let Some(state) = lock.try_go(&self.cells, spot.partition) {
                 state.store.prefetch_entry(spot.db, spot.hash);
             }

@@ -1,7 +1,7 @@
 //! Client connections of a worker: accept, buffers, close, and what other threads do to them.
 
 use super::{Flush, Worker, unconfirmed};
-use crate::connection::{BUFFER_KEEP_BYTES, Connection};
+use crate::connection::{BUFFER_KEEP_BYTES, Connection, HeldReply};
 use crate::pubsub::{Outgoing, Subscriber};
 use crate::shared::ClientRecord;
 use crate::stats::Counter;
@@ -120,10 +120,20 @@ impl Worker {
     pub(super) fn deliver_to_connection(&mut self, key: Key, slot: u64, delivery: Delivery) {
         let Some(Some(connection)) = self.connections.get_mut(key) else { return };
         match delivery {
-            Delivery::Bytes(bytes) => connection.fill(slot, bytes, 0),
+            Delivery::Bytes(bytes) => connection.fill(slot, HeldReply::from_vec(bytes), 0),
             Delivery::Released => connection.release(slot),
             Delivery::Unconfirmed { wrote } => connection.fail(slot, unconfirmed(wrote)),
         }
+        if connection.stalled {
+            self.ready.push(key);
+        }
+        self.queue_flush(key);
+    }
+
+    /// As a delivery of bytes, for a reply that stands in a link's input.
+    pub(super) fn show_reply(&mut self, key: Key, slot: u64, reply: &[u8]) {
+        let Some(Some(connection)) = self.connections.get_mut(key) else { return };
+        connection.fill_from(slot, reply);
         if connection.stalled {
             self.ready.push(key);
         }

@@ -3,19 +3,24 @@
 //! A worker opens one link to every other member and takes the links that others open to it. On a link it opened it
 //! sends requests and, as primary, replication messages; on a link it was given it answers them.
 
-use super::dispatch::{Meta, Outcome, find};
+use super::peer_requests::{GatedReplies, HeldRoutes};
 use super::{Flush, Worker};
-use crate::execute::Refusal;
-use crate::frame::{self, Frame, Request, Route, Status};
+use crate::connection::BUFFER_KEEP_BYTES;
+use crate::frame::{self, Frame, Scope, Status};
+use crate::cells::Cell;
+use crate::spot::Spot;
 use crate::stats::Counter;
-use crate::target::{Delivery, Key, Owner, Target};
-use crate::{connection::BUFFER_KEEP_BYTES, frame::Scope};
+use crate::target::{Delivery, Key, Mail, Owner, Target};
 use cluster::map::Member;
-use commands::Args;
 use smallvec::SmallVec;
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use stdx::{Mono, NodeId, PartitionId};
+use stdx::{NodeId, PartitionId};
+
+/// Most frames decoded before the first of them is handled.
+const FRAMES_AHEAD_MAX: usize = 64;
+/// Most keys warmed up at once: a few cache lines each have to fit the first cache.
+const WARM_KEYS_MAX: usize = 128;
 
 /// Who is at the other end of a link, as proved in its handshake.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -39,26 +44,21 @@ pub struct WantedLink {
     pub http: SocketAddr,
 }
 
-/// A request of the peer that has not been answered: how it came, while it is held.
-#[derive(Default)]
-struct HeldRoutes {
-    era: u64,
-    routes: SmallVec<[Route; 1]>,
-}
-
 /// One link.
 pub(super) struct Link {
     pub(super) peer: LinkPeer,
     pub(super) input: Vec<u8>,
     pub(super) output: Vec<u8>,
     /// Replies that wait for commits, by request id.
-    pub(super) gated: HashMap<u64, (Vec<u8>, u32)>,
+    pub(super) gated: GatedReplies,
     /// Routes of held requests, by request id.
-    held_routes: HashMap<u64, HeldRoutes>,
+    pub(super) held_routes: HashMap<u64, HeldRoutes>,
+    /// Room for one reply, used again for each.
+    pub(super) scratch: Vec<u8>,
     /// Refusals received on it, sent along with every request; see [`frame`].
     pub(super) era: u64,
     /// Partitions of requests that were refused although a later one on them could be executed, with their era.
-    refused: HashMap<PartitionId, u64>,
+    pub(super) refused: HashMap<PartitionId, u64>,
     pub(super) closing: bool,
     pub(super) flush_queued: bool,
 }
@@ -75,8 +75,9 @@ impl Worker {
             peer,
             input: Vec::new(),
             output: Vec::new(),
-            gated: HashMap::new(),
+            gated: GatedReplies::default(),
             held_routes: HashMap::new(),
+            scratch: Vec::new(),
             era: 0,
             refused: HashMap::new(),
             closing: false,
@@ -145,28 +146,87 @@ impl Worker {
         let Some(link) = self.links.get_mut(key) else { return };
         let peer = link.peer;
         let input = std::mem::take(&mut link.input);
-        let mut at = 0;
-        loop {
-            match frame::decode(input.get(at..).unwrap_or_default()) {
-                Ok(Some((frame, len))) => {
-                    self.handle_frame(key, peer, frame);
-                    at += len;
-                }
-                Ok(None) => break,
-                Err(frame::Malformed) => {
-                    tracing::error!(peer = %peer.node, "malformed frame, closing the link");
-                    if let Some(link) = self.links.get_mut(key) {
-                        link.closing = true;
+        let mut released = Vec::new();
+        let (mut at, mut more) = (0, true);
+        while more {
+            let mut frames: SmallVec<[Frame<'_>; FRAMES_AHEAD_MAX]> = SmallVec::new();
+            while more && frames.len() < FRAMES_AHEAD_MAX {
+                match frame::decode(input.get(at..).unwrap_or_default()) {
+                    Ok(Some((frame, len))) => {
+                        frames.push(frame);
+                        at += len;
                     }
-                    break;
+                    Ok(None) => more = false,
+                    Err(frame::Malformed) => {
+                        tracing::error!(peer = %peer.node, "malformed frame, closing the link");
+                        if let Some(link) = self.links.get_mut(key) {
+                            link.closing = true;
+                        }
+                        more = false;
+                    }
                 }
             }
+            if frames.len() > 1 {
+                self.warm_up_frames(&frames);
+            }
+            for frame in frames {
+                self.handle_frame(key, peer, frame, &mut released);
+            }
         }
+        self.release_all(released);
         if let Some(link) = self.links.get_mut(key) {
             link.input = input;
             link.input.drain(..at);
         }
         self.queue_link_flush(key);
+    }
+
+    /// Brings the keys of several frames closer, as for the commands of a pipeline: nothing but time depends on it.
+    fn warm_up_frames(&self, frames: &[Frame<'_>]) {
+        let mut places: SmallVec<[Spot; WARM_KEYS_MAX]> = SmallVec::new();
+        let mut add = |partition: PartitionId, db: u8, key: Option<&[u8]>| {
+            if let Some(key) = key.filter(|_| places.len() < WARM_KEYS_MAX) {
+                places.push(Spot { db, partition, hash: self.shared.hash(key) });
+            }
+        };
+        for frame in frames {
+            match frame {
+                // Of a command on one partition, the first word after its name is a key almost always.
+                Frame::Request { routes, request, .. } if request.scope == Scope::Keys => {
+                    if let [route] = routes[..] {
+                        add(route.partition, request.db, request.words().nth(1));
+                    }
+                }
+                Frame::Replication { partition, message: replication::Message::Records { records, .. } } => {
+                    for (_, effects) in records.iter() {
+                        if let Some(Ok(effect)) = effect::decode(effects).next() {
+                            add(*partition, effect.db(), effect.key());
+                        }
+                    }
+                }
+                _ => {}
+            }
+        }
+        self.warm(places.iter());
+    }
+
+    /// Tells everybody whose commit has happened: those of other workers by one letter each.
+    fn release_all(&mut self, released: Vec<Target>) {
+        let mut elsewhere: SmallVec<[(u16, Vec<(Target, Delivery)>); 4]> = SmallVec::new();
+        for target in released {
+            if usize::from(target.worker) == self.index {
+                self.deliver(target, Delivery::Released);
+                continue;
+            }
+            let delivery = (target, Delivery::Released);
+            match elsewhere.iter_mut().find(|(worker, _)| *worker == target.worker) {
+                Some((_, deliveries)) => deliveries.push(delivery),
+                None => elsewhere.push((target.worker, vec![delivery])),
+            }
+        }
+        for (worker, deliveries) in elsewhere {
+            self.shared.post(usize::from(worker), Mail::Deliver(deliveries));
+        }
     }
 
     /// A link is gone: what was sent on it and not answered is lost or comes back.
@@ -247,22 +307,28 @@ impl Worker {
         }
     }
 
-    fn handle_frame(&mut self, key: Key, peer: LinkPeer, frame: Frame<'_>) {
+    fn handle_frame(&mut self, key: Key, peer: LinkPeer, frame: Frame<'_>, released: &mut Vec<Target>) {
         match frame {
             Frame::Request { id, era, routes, request } => {
-                let routes = HeldRoutes { era, routes: SmallVec::from_vec(routes) };
-                self.serve_request(key, id, routes, request);
+                self.serve_request(key, id, HeldRoutes { era, routes }, request);
             }
-            Frame::Response { id, status, reply } => self.forwarded(id, status, reply),
-            Frame::Replication { partition, message } => match replication::decode(message) {
-                Ok(message) => self.replication_message(key, peer, partition, message),
-                Err(error) => {
-                    tracing::error!(peer = %peer.node, %partition, %error, "closing the link");
-                    if let Some(link) = self.links.get_mut(key) {
-                        link.closing = true;
-                    }
+            Frame::Response { id, status, reply } => self.response(id, status, reply),
+            Frame::Replication { partition, message } => {
+                self.replication_message(key, peer, partition, message, released);
+            }
+        }
+    }
+
+    /// The response to a forwarded command: nearly always the reply of a command of a client of this worker.
+    fn response(&mut self, id: u64, status: Status, reply: &[u8]) {
+        let forward = Key { index: (id >> 32) as u32, generation: id as u32 };
+        match self.forwards.get(forward).map(|forward| forward.target.owner) {
+            Some(Owner::Connection(connection)) if status == Status::Done => {
+                if let Some(forward) = self.take_forward(forward) {
+                    self.show_reply(connection, forward.target.slot, reply);
                 }
-            },
+            }
+            _ => self.forwarded(id, status, reply),
         }
     }
 
@@ -271,10 +337,10 @@ impl Worker {
         key: Key,
         peer: LinkPeer,
         partition: PartitionId,
-        message: replication::Message,
+        message: replication::Message<'_>,
+        released: &mut Vec<Target>,
     ) {
-        let cells = std::sync::Arc::clone(&self.cells);
-        let Some(cell) = cells.get(partition) else {
+        let Some(cell) = self.cells.get(partition) else {
             // No map yet: the primary has to ask again.
             if let (Some((_, stream)), Some(link)) = (message.sent_by_primary(), self.links.get_mut(key)) {
                 let answer = replication::Message::Behind { reign: stdx::Epoch(0), stream };
@@ -284,14 +350,10 @@ impl Worker {
         };
         let mut state = cell.state.lock();
         if peer.outbound {
-            let mut released = Vec::new();
-            state.peer_says(peer.node, message, self.now, &mut released);
-            let pump = state.has_work_for_peers() && !std::mem::replace(&mut state.pump_queued, true);
-            drop(state);
-            if pump {
+            state.peer_says(peer.node, message, self.now, released);
+            if state.has_work_for_peers() && !std::mem::replace(&mut state.pump_queued, true) {
                 self.pump.push(partition);
             }
-            self.deliveries.extend(released.into_iter().map(|target| (target, Delivery::Released)));
             return;
         }
         let answer = state.follow(message, self.wall);
@@ -301,167 +363,5 @@ impl Worker {
         if let (Some(answer), Some(link)) = (answer, self.links.get_mut(key)) {
             frame::encode_replication(&mut link.output, partition, &answer);
         }
-    }
-
-    /// A request of the peer: run it here, under exactly the reigns it was routed by.
-    fn serve_request(&mut self, key: Key, id: u64, routes: HeldRoutes, request: Request) {
-        let target = self.target(Owner::Link(key), id);
-        if self.held_links.contains_key(&key) {
-            self.hold_for_link(key, id, routes, request, target);
-            return;
-        }
-        if let Some((routes, request)) = self.try_for_link(key, routes, request, target) {
-            self.hold_for_link(key, id, routes, request, target);
-        }
-    }
-
-    fn hold_for_link(&mut self, key: Key, id: u64, routes: HeldRoutes, request: Request, target: Target) {
-        if let Some(link) = self.links.get_mut(key) {
-            link.held_routes.insert(id, routes);
-        }
-        // Given back well before the sender gives it up, so that it learns that nothing was executed.
-        let deadline = self.now + self.shared.config.forward_timeout / 2;
-        self.hold(request, target, deadline);
-    }
-
-    /// One attempt at a request of a peer; gives it back if it cannot run now.
-    fn try_for_link(
-        &mut self,
-        key: Key,
-        routes: HeldRoutes,
-        request: Request,
-        target: Target,
-    ) -> Option<(HeldRoutes, Request)> {
-        let words: SmallVec<[&[u8]; 16]> = request.words.iter().collect();
-        let args = Args::new(&words);
-        let meta = Meta {
-            scope: request.scope,
-            db: request.db,
-            version: request.version,
-            touch: request.touch,
-            partitions: &request.partitions,
-            spots: &[],
-            deadline: self.now,
-        };
-        let mut out = Vec::new();
-        let started = self.now;
-        let result = match find(request.scope, args) {
-            _ if self.overtakes(key, &routes) => Err(Refusal::Stale),
-            Some(command) if request.scope == Scope::Node || !routes.routes.is_empty() => {
-                let result = self.run_here(command, args, &meta, &routes.routes, target, &mut out);
-                if result.is_ok() {
-                    self.now = self.shared.clock.mono();
-                    let failed = out.first() == Some(&b'-');
-                    self.shared.stats.of(self.index).ran(command.index(), 1, self.now.0 - started.0, u64::from(failed));
-                }
-                result
-            }
-            _ => {
-                out.extend_from_slice(b"-ERR a node sent a command that this version does not know\r\n");
-                Ok(Outcome::Ready)
-            }
-        };
-        drop(words);
-        match result {
-            Ok(Outcome::Ready) => self.respond(key, target.slot, Status::Done, &out),
-            Ok(Outcome::Gated(gates)) => self.deliver_gated(target, out, gates),
-            Ok(Outcome::Elsewhere | Outcome::Held) => {}
-            Err(Refusal::Stale) => {
-                if routes.routes.len() > 1 {
-                    self.remember_refusal(key, &routes);
-                }
-                self.respond(key, target.slot, Status::Stale, &[]);
-            }
-            Err(Refusal::Behind | Refusal::NotNow) => return Some((routes, request)),
-        }
-        None
-    }
-
-    /// Tries a held request of a peer again.
-    pub(super) fn retry_for_link(
-        &mut self,
-        key: Key,
-        request: Request,
-        target: Target,
-        deadline: Mono,
-    ) -> Option<super::Held> {
-        let routes = self.links.get_mut(key).and_then(|link| link.held_routes.remove(&target.slot));
-        let Some(routes) = routes else {
-            self.unhold_link(key);
-            return None;
-        };
-        if self.now >= deadline {
-            self.unhold_link(key);
-            self.remember_refusal(key, &routes);
-            self.respond(key, target.slot, Status::Stale, &[]);
-            return None;
-        }
-        match self.try_for_link(key, routes, request, target) {
-            None => {
-                self.unhold_link(key);
-                None
-            }
-            Some((routes, request)) => {
-                if let Some(link) = self.links.get_mut(key) {
-                    link.held_routes.insert(target.slot, routes);
-                }
-                Some(super::Held { request, target, deadline })
-            }
-        }
-    }
-
-    /// Whether a request would overtake one that was refused and whose sender does not know it yet.
-    fn overtakes(&mut self, key: Key, routes: &HeldRoutes) -> bool {
-        let Some(link) = self.links.get_mut(key) else { return false };
-        if !link.refused.is_empty() {
-            link.refused.retain(|_, era| *era >= routes.era);
-        }
-        routes.routes.iter().any(|route| link.refused.contains_key(&route.partition))
-    }
-
-    fn remember_refusal(&mut self, key: Key, routes: &HeldRoutes) {
-        if let Some(link) = self.links.get_mut(key) {
-            link.refused.extend(routes.routes.iter().map(|route| (route.partition, routes.era)));
-        }
-    }
-
-    fn unhold_link(&mut self, key: Key) {
-        if let Some(count) = self.held_links.get_mut(&key) {
-            *count -= 1;
-            if *count == 0 {
-                self.held_links.remove(&key);
-            }
-        }
-    }
-
-    fn respond(&mut self, key: Key, id: u64, status: Status, reply: &[u8]) {
-        if let Some(link) = self.links.get_mut(key) {
-            frame::encode_response(&mut link.output, id, status, reply);
-        }
-        self.queue_link_flush(key);
-    }
-
-    pub(super) fn deliver_to_link(&mut self, key: Key, id: u64, delivery: Delivery) {
-        let reply = match delivery {
-            Delivery::Bytes(bytes) => bytes,
-            Delivery::Unconfirmed { wrote } => {
-                if let Some(link) = self.links.get_mut(key) {
-                    link.gated.remove(&id);
-                }
-                super::unconfirmed(wrote).to_vec()
-            }
-            Delivery::Released => {
-                let Some(link) = self.links.get_mut(key) else { return };
-                let Some((reply, gates)) = link.gated.get_mut(&id) else { return };
-                *gates -= 1;
-                if *gates > 0 {
-                    return;
-                }
-                let reply = std::mem::take(reply);
-                link.gated.remove(&id);
-                reply
-            }
-        };
-        self.respond(key, id, Status::Done, &reply);
     }
 }
