@@ -11,6 +11,7 @@ use commands::session::{ReplyMode, Session};
 use protocol::{Args as ParsedArgs, Parser};
 use smallvec::SmallVec;
 use std::collections::VecDeque;
+use stdx::Mono;
 
 /// Most replies of one connection that may be open at once; parsing stops above it.
 pub(crate) const OPEN_REPLIES_MAX: usize = 16 * 1024;
@@ -112,6 +113,8 @@ pub(crate) struct Connection {
     pub(crate) stalled: bool,
     /// In the worker's list of connections to flush.
     pub(crate) flush_queued: bool,
+    /// Until when its output waits for the replies behind it; see `worker::connections`.
+    pub(crate) corked: Option<Mono>,
     /// Its record for CLIENT LIST is out of date.
     pub(crate) active: bool,
 }
@@ -135,6 +138,7 @@ impl Connection {
             killed: false,
             stalled: false,
             flush_queued: false,
+            corked: None,
             active: true,
         }
     }

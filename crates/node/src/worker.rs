@@ -111,6 +111,8 @@ pub struct Worker {
     /// Room for the replies of a run, used again.
     answers: Vec<lane::Answer>,
     flush: Vec<Flush>,
+    /// Connections whose output waits for the replies behind it, by when it waits no longer.
+    corked: VecDeque<(Mono, Key)>,
     /// Connections to process again.
     ready: Vec<Key>,
     deliveries: VecDeque<(Target, Delivery)>,
@@ -146,6 +148,7 @@ impl Worker {
             ahead: ahead::Ahead::default(),
             answers: Vec::new(),
             flush: Vec::new(),
+            corked: VecDeque::new(),
             ready: Vec::new(),
             deliveries: VecDeque::new(),
             outgoing: Vec::new(),
@@ -168,6 +171,7 @@ impl Worker {
     pub fn end_turn(&mut self) {
         self.settle();
         self.replicate(false);
+        self.uncork();
     }
 
     /// Replaces the content of `into` by the buffers that may have something to write and the connections that may have
@@ -193,11 +197,12 @@ impl Worker {
 
     /// When `tick` wants to be called next.
     pub fn next_tick(&self) -> Mono {
-        if self.held.is_empty() && self.waits.is_empty() {
+        let next = if self.held.is_empty() && self.waits.is_empty() {
             self.timeout_at.min(self.attach_at)
         } else {
             self.retry_at.min(self.timeout_at)
-        }
+        };
+        self.corked.front().map_or(next, |(until, _)| next.min(*until))
     }
 
     /// Timers: retries, timeouts, expiry, attaching of replicas.

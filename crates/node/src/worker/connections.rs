@@ -9,6 +9,7 @@ use crate::target::{Delivery, Key};
 use commands::pubsub;
 use commands::session::{Buffers, ChannelKind, Session};
 use protocol::Reply;
+use std::time::Duration;
 
 /// What a client over the limit is told before it is closed.
 pub const MAX_CLIENTS_REACHED: &[u8] = b"-ERR max number of clients reached\r\n";
@@ -109,11 +110,44 @@ impl Worker {
         self.queue_flush(key);
     }
 
+    /// Has a connection written out at the end of the turn; or a little later, if replies of the same pipeline are still
+    /// to come: those of several nodes become known one after the other, and each write costs more than the command.
     pub(super) fn queue_flush(&mut self, key: Key) {
-        if let Some(Some(connection)) = self.connections.get_mut(key)
-            && !std::mem::replace(&mut connection.flush_queued, true)
-        {
-            self.flush.push(Flush::Connection(key));
+        let Some(Some(connection)) = self.connections.get_mut(key) else { return };
+        if connection.flush_queued {
+            return;
+        }
+        let waits = !connection.is_direct() && !connection.closing && !connection.killed;
+        if waits && connection.output.len() < CORK_BYTES_MAX && !connection.stalled {
+            // With nothing to send yet, the next reply comes by here again.
+            if connection.corked.is_none() && !connection.output.is_empty() {
+                let until = self.now + CORK_MAX;
+                connection.corked = Some(until);
+                self.corked.push_back((until, key));
+            }
+            return;
+        }
+        connection.corked = None;
+        connection.flush_queued = true;
+        self.flush.push(Flush::Connection(key));
+    }
+
+    /// Has connections written out that have waited long enough for their next replies.
+    pub(super) fn uncork(&mut self) {
+        while let Some(&(until, key)) = self.corked.front() {
+            let connection = self.connections.get_mut(key).and_then(Option::as_mut);
+            match connection.filter(|connection| connection.corked == Some(until)) {
+                Some(_) if until > self.now => return,
+                Some(connection) => {
+                    connection.corked = None;
+                    if !std::mem::replace(&mut connection.flush_queued, true) {
+                        self.flush.push(Flush::Connection(key));
+                    }
+                }
+                // Written out meanwhile, or gone.
+                None => {}
+            }
+            self.corked.pop_front();
         }
     }
 
@@ -210,6 +244,10 @@ impl Worker {
     }
 }
 
+/// Longest that output waits for the next replies of its pipeline.
+const CORK_MAX: Duration = Duration::from_millis(1);
+/// More output than this does not wait.
+const CORK_BYTES_MAX: usize = 16 * 1024;
 /// A stalled connection with more unparsed bytes than this is not read from.
 const CHOKE_BYTES: usize = 1024 * 1024;
 
