@@ -7,7 +7,6 @@ use super::peer_requests::{GatedReplies, HeldRoutes};
 use super::{Flush, Worker};
 use crate::connection::BUFFER_KEEP_BYTES;
 use crate::frame::{self, Frame, Scope, Status};
-use crate::cells::Cell;
 use crate::spot::Spot;
 use crate::stats::Counter;
 use crate::target::{Delivery, Key, Mail, Owner, Target};
