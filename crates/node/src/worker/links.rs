@@ -21,6 +21,9 @@ const FRAMES_AHEAD_MAX: usize = 64;
 /// Most keys warmed up at once: a few cache lines each have to fit the first cache.
 const WARM_KEYS_MAX: usize = 128;
 
+/// What one worker tells another about waiting replies.
+type Letter = Vec<(Target, Delivery)>;
+
 /// Who is at the other end of a link, as proved in its handshake.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct LinkPeer {
@@ -211,7 +214,7 @@ impl Worker {
 
     /// Tells everybody whose commit has happened: those of other workers by one letter each.
     fn release_all(&mut self, released: Vec<Target>) {
-        let mut elsewhere: SmallVec<[(u16, Vec<(Target, Delivery)>); 4]> = SmallVec::new();
+        let mut elsewhere: SmallVec<[(u16, Letter); 4]> = SmallVec::new();
         for target in released {
             if usize::from(target.worker) == self.index {
                 self.deliver(target, Delivery::Released);
