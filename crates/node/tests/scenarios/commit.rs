@@ -66,6 +66,22 @@ fn rule_5_a_link_that_is_replaced_loses_no_write() {
 }
 
 #[test]
+fn a_known_reply_does_not_wait_long_for_those_behind_it() {
+    let (mut cluster, key, replica) = with_key(Setup::default());
+    let other = (1..3).find(|node| *node != replica).expect("three nodes");
+    let elsewhere = cluster.key_on(other, "e");
+    let client = cluster.connect(0);
+    cluster.net.stall(0, replica, true);
+    cluster.send(client, &format!("GET {elsewhere}"));
+    cluster.send(client, &format!("SET {key} v"));
+    cluster.run(Duration::from_millis(20));
+    assert_eq!(cluster.reply(client).as_ref().map(text), Some("nil".into()));
+    assert_eq!(cluster.reply(client), None);
+    cluster.net.stall(0, replica, false);
+    assert_eq!(text(&cluster.wait(client)), "OK");
+}
+
+#[test]
 fn rule_6_dropping_the_replica_releases_the_reply() {
     let (mut cluster, key, replica) = with_key(Setup::default());
     let writer = cluster.connect(0);
