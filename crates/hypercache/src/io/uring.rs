@@ -28,8 +28,9 @@ use sys::{Filled, GENERATION_MASK, SendId};
 
 /// Longer outputs are sent patiently at once: what a socket takes without waiting is a few hundred kilobytes at best.
 const PROMPT_BYTES_MAX: usize = 64 * 1024;
-/// Most sockets whose input is run before what it led to is sent: other nodes and clients go on while the next are run.
-const RUNS_PER_TURN_MAX: usize = 16;
+/// Input that is run before what it led to is sent, give or take one socket's: other nodes and clients go on while the next
+/// is run. That is some hundred pipelined commands, and far more clients without a pipeline than are ready at once.
+const BYTES_PER_TURN_MAX: usize = 12 * 1024;
 /// Step of waiting while the loop stops.
 const STOP_STEP: Duration = Duration::from_millis(10);
 
@@ -164,9 +165,13 @@ impl Loop {
         let mut ready = std::mem::take(&mut self.ready);
         let sockets = ready.iter().filter_map(|index| self.sockets.get(*index));
         self.core.expect(sockets.filter(|socket| !socket.closed && socket.received > 0).map(|socket| socket.place));
-        for index in ready.drain(..ready.len().min(RUNS_PER_TURN_MAX)) {
+        let (mut run, mut bytes) = (0, 0);
+        while let Some(&index) = ready.get(run).filter(|_| bytes < BYTES_PER_TURN_MAX) {
+            bytes += self.sockets.get(index).map_or(0, |socket| socket.received);
+            run += 1;
             self.run_input(index)?;
         }
+        ready.drain(..run);
         // Nothing was pushed meanwhile; the rest has its turn as soon as what these led to is on its way.
         self.hurry |= !ready.is_empty();
         self.ready = ready;
