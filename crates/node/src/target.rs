@@ -64,6 +64,10 @@ impl<T> Keyed<T> {
         Key { index: u32::try_from(index).expect("fewer than 2^32 entries"), generation: self.generation }
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        self.slab.is_empty()
+    }
+
     pub(crate) fn get_mut(&mut self, key: Key) -> Option<&mut T> {
         let (generation, value) = self.slab.get_mut(key.index as usize)?;
         (*generation == key.generation).then_some(value)

@@ -139,8 +139,8 @@ impl Node {
     pub(crate) fn prefetch(&self) {
         let block = self.block().as_ptr();
         prefetch_address(block);
-        // The same line again if the block is small and aligned: then it costs nothing.
-        prefetch_address(block.wrapping_add(LINE_BYTES - 1));
+        // The line after it as well: a value of usual size ends there, and one that does not costs no more than a hint.
+        prefetch_address(block.wrapping_add(LINE_BYTES));
     }
 
     #[inline]

@@ -28,8 +28,8 @@ use sys::{Filled, GENERATION_MASK, SendId};
 
 /// Longer outputs are sent patiently at once: what a socket takes without waiting is a few hundred kilobytes at best.
 const PROMPT_BYTES_MAX: usize = 64 * 1024;
-/// Input that is run before what it led to is sent, give or take one socket's: other nodes and clients go on while the next
-/// is run. That is some hundred pipelined commands, and far more clients without a pipeline than are ready at once.
+/// Input that is run before what it led to is sent, give or take one socket's, while there are other nodes to hand work
+/// to: they go on while the next is run. That is some hundred pipelined commands, and far more clients without a pipeline than are ready at once.
 const BYTES_PER_TURN_MAX: usize = 12 * 1024;
 /// Step of waiting while the loop stops.
 const STOP_STEP: Duration = Duration::from_millis(10);
@@ -165,8 +165,9 @@ impl Loop {
         let mut ready = std::mem::take(&mut self.ready);
         let sockets = ready.iter().filter_map(|index| self.sockets.get(*index));
         self.core.expect(sockets.filter(|socket| !socket.closed && socket.received > 0).map(|socket| socket.place));
+        let bytes_max = if self.core.worker.has_links() { BYTES_PER_TURN_MAX } else { usize::MAX };
         let (mut run, mut bytes) = (0, 0);
-        while let Some(&index) = ready.get(run).filter(|_| bytes < BYTES_PER_TURN_MAX) {
+        while let Some(&index) = ready.get(run).filter(|_| bytes < bytes_max) {
             bytes += self.sockets.get(index).map_or(0, |socket| socket.received);
             run += 1;
             self.run_input(index)?;

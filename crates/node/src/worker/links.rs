@@ -183,6 +183,11 @@ impl Worker {
         self.queue_link_flush(key);
     }
 
+    /// Whether this worker is linked to other nodes.
+    pub fn has_links(&self) -> bool {
+        !self.links.is_empty()
+    }
+
     /// Brings the keys of several frames closer, as for the commands of a pipeline: nothing but time depends on it.
     fn warm_up_frames(&self, frames: &[Frame<'_>]) {
         let mut places: SmallVec<[Spot; WARM_KEYS_MAX]> = SmallVec::new();
