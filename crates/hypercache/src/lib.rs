@@ -1,6 +1,7 @@
 //! The HyperCache server: connections, HTTP, dashboard, configuration, command line.
 
 pub mod admin_client;
+pub mod allocator;
 pub mod cli;
 pub mod config;
 pub mod control;

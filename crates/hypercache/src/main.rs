@@ -1,12 +1,12 @@
 //! The hypercache binary: everything is in the library, so that tests and embedding programs reach it too.
 
+use hypercache::allocator::Mimalloc;
 use hypercache::platform::Allocator;
-use mimalloc::MiMalloc;
 use std::process::ExitCode;
 use stdx::allocator::Counting;
 
 #[global_allocator]
-static ALLOCATOR: Counting<MiMalloc> = Counting::new(MiMalloc);
+static ALLOCATOR: Counting<Mimalloc> = Counting::new(Mimalloc);
 
 fn main() -> ExitCode {
     let allocator = Allocator { name: "mimalloc", held_bytes: || ALLOCATOR.held_bytes() };

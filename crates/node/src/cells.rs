@@ -102,9 +102,8 @@ impl Locked<'_> {
             while let Some(route) = routes.next_if(|route| self.cells.place(route.partition).0 == *group) {
                 let index = self.cells.place(route.partition).1;
                 // Each route once and in order, so every state lies behind the ones before it.
-                let Some((state, behind)) = std::mem::take(&mut rest)
-                    .get_mut(index - passed..)
-                    .and_then(<[State]>::split_first_mut)
+                let Some((state, behind)) =
+                    std::mem::take(&mut rest).get_mut(index - passed..).and_then(<[State]>::split_first_mut)
                 else {
                     break;
                 };

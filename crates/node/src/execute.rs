@@ -5,8 +5,8 @@
 //! clock is read again and the lease checked against it (read the value, then the clock, then the lease), so that a
 //! process that was paused in the middle never answers with a value that was overwritten elsewhere meanwhile.
 
-use crate::frame::Route;
 use crate::cells::{Cells, Held, Locked};
+use crate::frame::Route;
 use crate::partition::State;
 use crate::shared::Shared;
 use crate::spot::Spot;
@@ -89,8 +89,9 @@ impl<'a> Executor<'a> {
             }
         }
         let db = self.db;
-        let executed = self
-            .close(&mut states, |state| keys.clone().map(|key| state.dirty_counter(db, key)).max().unwrap_or(0));
+        let executed = self.close(&mut states, |state| {
+            keys.clone().map(|key| state.dirty_counter(db, key)).max().unwrap_or(0)
+        });
         drop(states);
         Ok(self.finish(locked, executed))
     }

@@ -1,7 +1,7 @@
 //! What the workers of a node share: partitions, routing, lease, subscriptions, statistics, mailboxes.
 
-use crate::lease::Lease;
 use crate::cells::{Cell, Cells};
+use crate::lease::Lease;
 use crate::partition::{Aftermath, Role};
 use crate::platform::Platform;
 use crate::pubsub::Registry;

@@ -23,10 +23,10 @@ mod peer_requests;
 mod serve;
 mod transaction;
 
+use crate::cells::Cells;
 use crate::connection::{Connection, HeldReply};
 use crate::frame::{Request, Route};
 use crate::host::NodeHost;
-use crate::cells::Cells;
 use crate::platform::Limits;
 use crate::routing::Routing;
 use crate::shared::Shared;

@@ -19,21 +19,25 @@ const PLACES: usize = 64;
 const CLASSED_BYTES_MAX: usize = 512 * 1024;
 const PAGE_BYTES: usize = 4096;
 const WORD_BYTES: usize = 8;
+/// Alignment of every block above one word.
+const STEP_BYTES: usize = 16;
+/// Up to here blocks come in steps, above in quarters of a power of two.
+const STEPS_BYTES_MAX: usize = 64;
 
 /// Bytes that an allocation of `requested` bytes takes.
 #[inline]
 pub const fn class_bytes(requested: usize) -> usize {
-    let words = requested.div_ceil(WORD_BYTES);
-    if words <= 8 {
-        let words = if words <= 1 { words } else { (words + 1) & !1 };
-        return words * WORD_BYTES;
+    if requested <= WORD_BYTES {
+        return if requested == 0 { 0 } else { WORD_BYTES };
+    }
+    if requested <= STEPS_BYTES_MAX {
+        return requested.next_multiple_of(STEP_BYTES);
     }
     if requested > CLASSED_BYTES_MAX {
-        return requested.next_multiple_of(PAGE_BYTES);
+        return requested.saturating_add(PAGE_BYTES - 1) & !(PAGE_BYTES - 1);
     }
-    let last = words - 1;
-    let step_bits = last.ilog2() - 2;
-    (((last >> step_bits) + 1) << step_bits) * WORD_BYTES
+    let quarter_log = (requested - 1).ilog2() - 2;
+    (((requested - 1) >> quarter_log) + 1) << quarter_log
 }
 
 /// An allocator that counts.
@@ -160,7 +164,10 @@ mod tests {
         for (requested, class) in expected {
             assert_eq!(class_bytes(requested), class, "{requested}");
         }
-        assert!((1..200_000).all(|size| class_bytes(size) >= size && class_bytes(class_bytes(size)) == class_bytes(size)));
+        assert!(
+            (1..200_000)
+                .all(|size| class_bytes(size) >= size && class_bytes(class_bytes(size)) == class_bytes(size))
+        );
     }
 
     #[test]

@@ -5,42 +5,18 @@
 //! to eight words, then four sizes to a doubling. Nodes and slots ask for exactly such a size, so nothing of what they
 //! pay for lies idle, and a value may grow within its block.
 
-const WORD_BYTES: usize = 8;
-/// Alignment of every block above one word.
-const STEP_BYTES: usize = 16;
-/// Up to here blocks come in steps, above in quarters of a power of two.
-const STEPS_BYTES_MAX: usize = 64;
-/// Above, memory comes straight from the system, in pages (`MI_LARGE_MAX_OBJ_SIZE`).
-const BLOCK_BYTES_MAX: usize = 512 * 1024;
-const PAGE_BYTES: usize = 4096;
+pub(crate) use stdx::allocator::class_bytes as allocation_bytes;
 
-/// Bytes that an allocation of `requested` bytes takes from the system.
-#[inline]
-pub(crate) const fn allocation_bytes(requested: usize) -> usize {
-    if requested <= WORD_BYTES {
-        return if requested == 0 { 0 } else { WORD_BYTES };
-    }
-    if requested <= STEPS_BYTES_MAX {
-        return requested.next_multiple_of(STEP_BYTES);
-    }
-    if requested > BLOCK_BYTES_MAX {
-        return requested.saturating_add(PAGE_BYTES - 1) & !(PAGE_BYTES - 1);
-    }
-    let quarter_log = (requested - 1).ilog2() - 2;
-    (((requested - 1) >> quarter_log) + 1) << quarter_log
-}
-
-/// How many elements, from `len` on, fill a block as `Vec` and `Box` ask for one. Theirs is mimalloc's aligned
-/// allocation, which needs room to align within the block: all of one element's size is left for that.
+/// How many elements, from `len` on, fill a block.
 #[inline]
 pub(crate) const fn filling_len<T>(len: usize) -> usize {
-    allocation_bytes((len + 1) * size_of::<T>()) / size_of::<T>() - 1
+    allocation_bytes(len * size_of::<T>()) / size_of::<T>()
 }
 
 /// What elements of `capacity` take, be it one of [`filling_len`] or not.
 #[inline]
 pub(crate) const fn slice_bytes<T>(capacity: usize) -> usize {
-    if capacity == 0 { 0 } else { allocation_bytes(capacity * size_of::<T>() + align_of::<T>() - 1) }
+    allocation_bytes(capacity * size_of::<T>())
 }
 
 #[cfg(test)]
@@ -71,10 +47,10 @@ mod tests {
         for len in 1..2_000 {
             let filling = filling_len::<u64>(len);
             assert!(filling >= len);
-            assert_eq!(slice_bytes::<u64>(filling), filling * 8 + 8);
+            assert_eq!(slice_bytes::<u64>(filling), filling * 8);
             assert_eq!(filling_len::<u64>(filling), filling);
         }
-        assert_eq!((filling_len::<u32>(2), slice_bytes::<u32>(3), slice_bytes::<u64>(0)), (3, 16, 0));
+        assert_eq!((filling_len::<u32>(3), slice_bytes::<u32>(3), slice_bytes::<u64>(0)), (4, 16, 0));
     }
 
     #[cfg(not(miri))]

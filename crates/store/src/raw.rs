@@ -40,7 +40,7 @@ pub(crate) const RAW: u8 = 4;
 
 const HEADER_BYTES: usize = size_of::<Header>();
 const DEADLINE_BYTES: usize = 8;
-/// Blocks are asked for without alignment: mimalloc's aligned allocation takes the next larger size for most sizes.
+/// Blocks are asked for without alignment, which nothing in here needs: an allocator that pads for it takes a larger size.
 const NODE_ALIGN: usize = 1;
 const TAG_SHIFT: u32 = 48;
 const ADDRESS_MASK: usize = (1 << TAG_SHIFT) - 1;

@@ -15,10 +15,10 @@ use crate::memory::{filling_len, slice_bytes};
 use crate::node::Node;
 use crate::prefetch::prefetch;
 
-/// Slots of a segment before it is split: bounds the work of one split or growth. So many words and one are a size of which
-/// nine fill a page of the allocator; of a thousand and twenty-four, an eighth of the page would lie idle.
-pub(crate) const SEGMENT_SLOTS_MAX: usize = 895;
-const SEGMENT_SLOTS_MIN: usize = 7;
+/// Slots of a segment before it is split: bounds the work of one split or growth. So many words are a size of which nine fill
+/// a page of the allocator; of a thousand and twenty-four, an eighth of the page would lie idle.
+pub(crate) const SEGMENT_SLOTS_MAX: usize = 896;
+const SEGMENT_SLOTS_MIN: usize = 8;
 /// Below, segments grow by half; above, by one size of the allocator.
 const FINE_GROWTH_SLOTS_MIN: usize = 64;
 /// Memory of one slot.
@@ -393,7 +393,7 @@ mod tests {
         let mut segment = Segment::new(0);
         while segment.slots() < SEGMENT_SLOTS_MAX {
             segment.grow();
-            assert_eq!(segment.bytes(), (segment.slots() + 1) * SLOT_BYTES);
+            assert_eq!(segment.bytes(), segment.slots() * SLOT_BYTES);
         }
         assert_eq!(segment.slots(), SEGMENT_SLOTS_MAX);
     }

@@ -164,7 +164,9 @@ impl Loop {
         }
         let mut ready = std::mem::take(&mut self.ready);
         let sockets = ready.iter().filter_map(|index| self.sockets.get(*index));
-        self.core.expect(sockets.filter(|socket| !socket.closed && socket.received > 0).map(|socket| socket.place));
+        self.core.expect(
+            sockets.filter(|socket| !socket.closed && socket.received > 0).map(|socket| socket.place),
+        );
         let bytes_max = if self.core.worker.has_links() { BYTES_PER_TURN_MAX } else { usize::MAX };
         let (mut run, mut bytes) = (0, 0);
         while let Some(&index) = ready.get(run).filter(|_| bytes < bytes_max) {

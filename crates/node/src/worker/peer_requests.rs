@@ -95,7 +95,12 @@ impl Worker {
                         self.now = self.shared.clock.mono();
                     }
                     let failed = out.first() == Some(&b'-');
-                    self.shared.stats.of(self.index).ran(command.index(), 1, self.now.0 - started.0, u64::from(failed));
+                    self.shared.stats.of(self.index).ran(
+                        command.index(),
+                        1,
+                        self.now.0 - started.0,
+                        u64::from(failed),
+                    );
                 }
                 result
             }

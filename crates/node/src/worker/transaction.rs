@@ -8,8 +8,8 @@
 use super::Worker;
 use super::dispatch::{CROSS_SLOT, Meta};
 use super::gather::{Gathering, Kind};
-use crate::execute::access;
 use crate::connection::{Connection, Queued};
+use crate::execute::access;
 use crate::execute::{Executed, Refusal};
 use crate::frame::{Request, Route, Scope, Words};
 use crate::partition::WatchToken;
@@ -286,10 +286,8 @@ impl Worker {
                             continue;
                         }
                     };
-                    let mut all: Vec<Access<'_>> = guards
-                        .iter_mut()
-                        .map(|(id, state)| access(*id, state))
-                        .collect();
+                    let mut all: Vec<Access<'_>> =
+                        guards.iter_mut().map(|(id, state)| access(*id, state)).collect();
                     executor.run(&command.run, &mut all, &[], args, &mut reply);
                     let positions = command.key_positions(args);
                     keys.extend(positions.filter_map(|index| args.get(index)).map(|key| (*db, key.to_vec())));

@@ -35,6 +35,7 @@ use std::time::Duration;
 pub(super) const BUFFERS_COUNT: u16 = 256;
 /// Size of one.
 pub(super) const BUFFER_BYTES: usize = 16 * 1024;
+const MEMORY_BYTES: usize = BUFFERS_COUNT as usize * BUFFER_BYTES;
 /// Operations that are queued before the kernel is told; more of them cost a call in the middle of a turn.
 const SUBMISSIONS_MAX: u32 = 1024;
 /// Completions that fit before the kernel has to keep them aside.
@@ -143,7 +144,7 @@ impl Ring {
     /// Sets up a ring and its buffers, not enabled yet: it then belongs to the thread that enables it.
     pub(crate) fn new() -> io::Result<Ring> {
         let uring = build(true).or_else(|_| build(false))?;
-        let buffers = Buffers::new();
+        let buffers = Buffers::new()?;
         // SAFETY: the entries are page-aligned and live until `Drop` has seen the last operation end; if it has not,
         // they are leaked.
         unsafe {
@@ -438,6 +439,20 @@ fn build(deferred: bool) -> io::Result<IoUring> {
     Ok(uring)
 }
 
+/// Fresh pages from the system, which cost nothing until they are used. Not the allocator's, and never huge ones: most
+/// buffers of a quiet ring are not touched for a long time.
+fn map(len: usize) -> io::Result<NonNull<u8>> {
+    let (access, kind) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
+    // SAFETY: a new mapping, at an address of the kernel's choice.
+    let address = unsafe { libc::mmap(std::ptr::null_mut(), len, access, kind, -1, 0) };
+    if address == libc::MAP_FAILED {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: exactly the mapping that was just made. Advice that is not taken (no huge pages in this kernel) is as good.
+    let _ = unsafe { libc::madvise(address, len, libc::MADV_NOHUGEPAGE) };
+    NonNull::new(address.cast()).ok_or_else(|| io::Error::from(io::ErrorKind::OutOfMemory))
+}
+
 /// The memory that the kernel fills, and the ring of entries through which it learns of it.
 struct Buffers {
     entries: NonNull<BufRingEntry>,
@@ -450,24 +465,20 @@ struct Buffers {
 unsafe impl Send for Buffers {}
 
 impl Buffers {
-    fn layouts() -> (Layout, Layout) {
+    fn layout() -> Layout {
         let entries =
             Layout::array::<BufRingEntry>(usize::from(BUFFERS_COUNT)).and_then(|l| l.align_to(4096));
-        // Not aligned, so that the allocator takes fresh pages for it, which cost nothing until they are used.
-        let memory = Layout::array::<u8>(usize::from(BUFFERS_COUNT) * BUFFER_BYTES);
-        (entries.expect("a small constant"), memory.expect("a small constant"))
+        entries.expect("a small constant")
     }
 
-    fn new() -> Buffers {
-        let (entries, memory) = Buffers::layouts();
-        // SAFETY: neither layout is empty. All-zero bytes are a valid `BufRingEntry`, a record of integers.
-        let (entries_at, memory_at) = unsafe { (alloc_zeroed(entries), alloc_zeroed(memory)) };
-        let (Some(entries_at), Some(memory_at)) = (NonNull::new(entries_at), NonNull::new(memory_at)) else {
-            handle_alloc_error(memory);
-        };
-        let mut buffers = Buffers { entries: entries_at.cast(), memory: memory_at, tail: 0 };
+    fn new() -> io::Result<Buffers> {
+        let memory = map(MEMORY_BYTES)?;
+        // SAFETY: the layout is not empty. All-zero bytes are a valid `BufRingEntry`, a record of integers.
+        let entries = unsafe { alloc_zeroed(Buffers::layout()) };
+        let Some(entries) = NonNull::new(entries) else { handle_alloc_error(Buffers::layout()) };
+        let mut buffers = Buffers { entries: entries.cast(), memory, tail: 0 };
         (0..BUFFERS_COUNT).for_each(|buffer| buffers.give(buffer));
-        buffers
+        Ok(buffers)
     }
 
     /// Gives a buffer to the kernel. Called once per buffer at first, and once for every `Filled` that named it.
@@ -500,11 +511,11 @@ impl Buffers {
 
 impl Drop for Buffers {
     fn drop(&mut self) {
-        let (entries, memory) = Buffers::layouts();
-        // SAFETY: both were allocated in `new` with these layouts, and the kernel has no buffer any more.
+        // SAFETY: made in `new` with this layout and this length, and the kernel has no buffer any more. Unmapping a whole
+        // mapping of ours cannot fail.
         unsafe {
-            dealloc(self.entries.as_ptr().cast(), entries);
-            dealloc(self.memory.as_ptr(), memory);
+            dealloc(self.entries.as_ptr().cast(), Buffers::layout());
+            libc::munmap(self.memory.as_ptr().cast(), MEMORY_BYTES);
         }
     }
 }
