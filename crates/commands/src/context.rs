@@ -91,7 +91,7 @@ impl<'a> AccessSet<'a> {
             [_] => 0,
             several => {
                 let id = PartitionId::of_key(key, self.partitions);
-                several.binary_search_by_key(&id, |access| access.id).ok().expect(ROUTED)
+                several.iter().position(|access| access.id == id).expect(ROUTED)
             }
         };
         (index, self.accesses[index].store.hash(key), self.at)
@@ -116,7 +116,7 @@ const ROUTED: &str = "the dispatcher locks the partition of every key that the c
 macro_rules! reads {
     ($context:ident) => {
         impl<'a> $context<'a> {
-            /// A context over the locked partitions of the command's keys, which are sorted by their ids.
+            /// A context over the locked partitions of the command's keys.
             ///
             /// `partitions` is the number of partitions of the cluster.
             #[inline]

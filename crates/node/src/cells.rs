@@ -69,6 +69,14 @@ impl Cells {
         (id >> self.group_bits, id & ((1 << self.group_bits) - 1))
     }
 
+    /// All states at once, if they are one group and nobody else has its lock.
+    pub(crate) fn try_lock_all(&self) -> Option<Group<'_>> {
+        match &*self.groups {
+            [all] => all.try_lock(),
+            _ => None,
+        }
+    }
+
     /// Locks the partitions of `routes`, which are sorted by partition: in that order, so that no two workers wait for
     /// each other.
     pub(crate) fn lock<'a>(&'a self, routes: &[Route]) -> Option<Locked<'a>> {
@@ -83,9 +91,12 @@ impl Cells {
     }
 }
 
+/// A locked group.
+pub(crate) type Group<'a> = MutexGuard<'a, Box<[State]>>;
+
 /// The locks of several partitions.
 pub(crate) struct Locked<'a> {
-    groups: SmallVec<[(usize, MutexGuard<'a, Box<[State]>>); 1]>,
+    groups: SmallVec<[(usize, Group<'a>); 1]>,
     cells: &'a Cells,
 }
 
@@ -118,7 +129,7 @@ impl Locked<'_> {
 /// A lock that stays with whoever goes from partition to partition, as long as the group is the same.
 #[derive(Default)]
 pub(crate) struct Wandering<'a> {
-    held: Option<(usize, MutexGuard<'a, Box<[State]>>)>,
+    held: Option<(usize, Group<'a>)>,
 }
 
 impl<'a> Wandering<'a> {

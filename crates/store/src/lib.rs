@@ -32,5 +32,5 @@ mod table;
 mod value;
 
 pub use entry::EntryRef;
-pub use partition::{Garbage, Partition};
+pub use partition::{Garbage, Partition, Warm};
 pub use value::{StringRef, ValueRef};

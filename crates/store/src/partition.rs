@@ -8,7 +8,7 @@ use crate::access::seconds_of;
 use crate::database::Database;
 use crate::entry::{EntryRef, is_expired};
 use crate::node::Node;
-use crate::segment::mark_of;
+use crate::segment::{Segment, mark_of};
 use crate::table::POSITIONS;
 use effect::Effect;
 use stdx::hash::{hash64, mix64};
@@ -39,6 +39,21 @@ pub struct Partition {
 pub struct Garbage {
     databases: Vec<Database>,
     nodes: Vec<Node>,
+}
+
+/// A key that is being warmed up: its place is on the way.
+#[derive(Clone, Copy, Debug)]
+pub struct Warm<'a> {
+    segment: &'a Segment,
+    mark: u32,
+}
+
+impl Warm<'_> {
+    /// Brings the entry closer, some time later.
+    #[inline]
+    pub fn prefetch_entry(self) {
+        self.segment.prefetch_node(self.mark);
+    }
 }
 
 impl Garbage {
@@ -92,6 +107,16 @@ impl Partition {
     pub fn peek(&self, db: u8, key: &[u8], hash: u64, now: Wall) -> Option<EntryRef<'_>> {
         let node = self.database(db)?.table().find(mark_of(hash), key)?;
         (!is_expired(node.expire_at(), now)).then(|| EntryRef::new(node, now))
+    }
+
+    /// Warming up for a key that will be looked up soon, as [`Partition::prefetch_place`] and
+    /// [`Partition::prefetch_entry`], but the way to its place is walked only once.
+    #[inline]
+    pub fn warm(&self, db: u8, hash: u64) -> Option<Warm<'_>> {
+        let mark = mark_of(hash);
+        let segment = self.database(db)?.table().segment_of(mark);
+        segment.prefetch_home(mark);
+        Some(Warm { segment, mark })
     }
 
     /// First half of warming up for a key that will be looked up soon: brings its place in the table closer.

@@ -106,8 +106,15 @@ impl Segment {
     /// Brings the node closer that `find` will most likely end at.
     #[inline]
     pub(crate) fn prefetch_node(&self, mark: u32) {
-        if let Some(node) = self.with_tag_of(mark).next() {
-            node.prefetch();
+        let tag = self.tag(mark);
+        let mut slot = self.home(tag);
+        // Hardly any node stands further from its home; the look-up itself walks all the way.
+        for _ in 0..LINE_SLOTS {
+            match &self.slots[slot] {
+                Some(node) if node.tag() == tag => return node.prefetch(),
+                Some(_) => slot = self.after(slot),
+                None => return,
+            }
         }
     }
 

@@ -77,6 +77,12 @@ impl Table {
         self.segment(mark).prefetch_home(mark);
     }
 
+    /// The segment that a mark belongs to.
+    #[inline]
+    pub(crate) fn segment_of(&self, mark: u32) -> &Segment {
+        self.segment(mark)
+    }
+
     /// See [`Segment::prefetch_node`].
     #[inline]
     pub(crate) fn prefetch_node(&self, mark: u32) {

@@ -17,11 +17,15 @@ use smallvec::SmallVec;
 use std::collections::VecDeque;
 use std::ops::Range;
 use stdx::PartitionId;
+use store::Warm;
 
 /// Most commands parsed ahead.
 const COMMANDS_MAX: usize = 64;
 /// Most keys warmed up at once: a few cache lines each have to fit the first cache.
 const KEYS_MAX: usize = 256;
+
+/// Words that most commands have at most.
+pub(super) const FEW_WORDS: usize = 6;
 
 /// Room for the words of one command.
 pub(super) type Words<'a> = SmallVec<[&'a [u8]; 16]>;
@@ -93,6 +97,23 @@ impl Ahead {
     #[inline]
     pub(super) fn spots(&self, step: &Step) -> &[Spot] {
         self.spots.get(step.spots.clone()).unwrap_or_default()
+    }
+
+    /// The words of a step, if they are few.
+    #[inline]
+    pub(super) fn few_words<'w, 'a>(
+        &'a self,
+        index: usize,
+        input: &'a [u8],
+        room: &'w mut [&'a [u8]; FEW_WORDS],
+    ) -> Option<&'w [&'a [u8]]> {
+        let (parsed, step) = (self.parsed.get(index)?, self.steps.get(index)?);
+        let source = input.get(step.span.start..)?;
+        let words = room.get_mut(..parsed.len())?;
+        for (place, word) in words.iter_mut().enumerate() {
+            *word = parsed.get(source, place)?;
+        }
+        Some(words)
     }
 
     /// Replaces the content of `words` by those of a step.
@@ -167,11 +188,12 @@ impl Ahead {
         // Most commands of a pipeline are the same as the one before.
         let mut former: Option<(&[u8], usize, &'static Command)> = None;
         for (parsed, step) in parsed.iter().zip(steps.iter_mut()).skip(first) {
-            parsed.fill(input.get(step.span.start..).unwrap_or_default(), &mut words);
-            let Some(&name) = words.first() else { continue };
+            let source = input.get(step.span.start..).unwrap_or_default();
+            let Some(name) = parsed.get(source, 0) else { continue };
             let command = match former {
-                Some((other, len, command)) if other == name && len == words.len() => command,
+                Some((other, len, command)) if other == name && len == parsed.len() => command,
                 _ => {
+                    parsed.fill(source, &mut words);
                     let Ok(command) = commands::find(Args::new(&words)) else { continue };
                     // What a container's second word is for is not in the name.
                     former = (!command.name.contains('|')).then_some((name, words.len(), command));
@@ -181,8 +203,9 @@ impl Ahead {
             (step.command, step.brief) = (Some(command), command.is_brief());
             let start = spots.len();
             if step.brief {
-                spots.extend(words.get(1).and_then(|key| place(key)));
+                spots.extend(parsed.get(source, 1).and_then(&place));
             } else if matches!(command.run, Run::Read(_) | Run::Write(_) | Run::Fanout { .. }) {
+                parsed.fill(source, &mut words);
                 let args = Args::new(&words);
                 let keys = command.key_positions(args).filter_map(|index| args.get(index));
                 spots.extend(keys.take(KEYS_MAX.saturating_sub(start)).map_while(&place));
@@ -267,6 +290,13 @@ impl Worker {
 
     /// Brings keys closer: their places in the tables, then their entries.
     pub(super) fn warm<'s>(&self, spots: impl Iterator<Item = &'s Spot> + Clone) {
+        if let Some(states) = self.cells.try_lock_all() {
+            let warm =
+                |spot: &Spot| states.get(usize::from(spot.partition.0))?.store.warm(spot.db, spot.hash);
+            let warm: SmallVec<[Warm<'_>; KEYS_MAX]> = spots.filter_map(warm).collect();
+            warm.iter().for_each(|warm| warm.prefetch_entry());
+            return;
+        }
         let mut lock = Wandering::default();
         for spot in spots.clone() {
             if let Some(state) = lock.try_go(&self.cells, spot.partition) {

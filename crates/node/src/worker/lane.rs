@@ -8,7 +8,7 @@
 //! The lane never waits for anything and refuses nothing by itself: what is unusual (a partition that is elsewhere or
 //! moving, a transaction, a paused or subscribed client) ends the run, and the command takes the ordinary way.
 
-use super::ahead::{Ahead, Words};
+use super::ahead::{Ahead, FEW_WORDS, Words};
 use super::{IN_DOUBT, TRY_AGAIN, Worker};
 use crate::cells::{Cells, Wandering};
 use crate::connection::{Connection, RepliesToCome};
@@ -124,14 +124,14 @@ impl Worker {
             garbage: SmallVec::new(),
             lookups: (0, 0),
         };
-        let mut words = Words::new();
         for index in steps {
             let Some(step) = ahead.step(index).filter(|step| step.brief) else { break };
             let (Some(command), [spot]) = (step.command, ahead.spots(step)) else { break };
-            ahead.words(index, input, &mut words);
+            let mut room = [&[][..]; FEW_WORDS];
+            let Some(words) = ahead.few_words(index, input, &mut room) else { break };
             let start = out.len();
             lane.target.slot = places.gated();
-            let Some((gates, wrote)) = lane.step(command, Args::new(&words), spot, out) else { break };
+            let Some((gates, wrote)) = lane.step(command, Args::new(words), spot, out) else { break };
             places.answered(gates > 0);
             tally.count(command, out.get(start..).unwrap_or_default());
             answers.push(Answer { end: out.len(), gates, wrote });
