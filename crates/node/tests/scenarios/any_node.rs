@@ -10,7 +10,8 @@ fn same_everywhere(script: &[&str]) {
     let client = alone.connect(0);
     let expected: Vec<String> = script.iter().map(|command| text(&alone.call(client, command))).collect();
     for seed in 0..3 {
-        let mut cluster = Cluster::settled(Setup { seed, ..Setup::default() });
+        let mut cluster =
+            Cluster::settled(Setup { seed, workers: 1 + (seed % 2) as usize, ..Setup::default() });
         for node in 0..3 {
             let client = cluster.connect(node);
             for (command, expected) in script.iter().zip(&expected) {

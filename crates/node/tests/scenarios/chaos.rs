@@ -49,7 +49,9 @@ impl Chaos {
     fn new(seed: u64) -> Chaos {
         let copies = 2 + (seed % 2) as u8;
         let timeout = Duration::from_millis(400);
-        let setup = Setup { seed, copies, partitions: 8, forward_timeout: timeout, ..Setup::default() };
+        let workers = 1 + (seed % 2) as usize;
+        let setup =
+            Setup { seed, copies, workers, partitions: 8, forward_timeout: timeout, ..Setup::default() };
         let mut cluster = Cluster::settled(setup);
         cluster.round_max = Duration::from_micros(800);
         let control = &mut cluster.control;

@@ -202,7 +202,8 @@ fn rule_5_a_successor_shows_no_write_that_the_next_one_may_lack() {
 #[test]
 fn failing_over_keeps_every_acknowledged_write() {
     for seed in 0..4 {
-        let mut cluster = Cluster::settled(Setup { seed, ..Setup::default() });
+        let mut cluster =
+            Cluster::settled(Setup { seed, workers: 1 + (seed % 2) as usize, ..Setup::default() });
         let client = cluster.connect(1);
         let mut acknowledged = Vec::new();
         for number in 0..300 {

@@ -79,7 +79,12 @@ impl Model {
 fn rules_8_and_12_pipelines_keep_their_order_while_partitions_move() {
     let mut moved = 0;
     for seed in 0..10 {
-        let mut cluster = Cluster::settled(Setup { seed, partitions: 8, ..Setup::default() });
+        let mut cluster = Cluster::settled(Setup {
+            seed,
+            workers: 1 + (seed % 2) as usize,
+            partitions: 8,
+            ..Setup::default()
+        });
         (cluster.control.plans, cluster.control.coordinates) = (true, true);
         // Nodes learn of maps at very different times.
         cluster.control.map_lag_max = Duration::from_millis(15);
@@ -118,7 +123,8 @@ fn rules_8_and_12_pipelines_keep_their_order_while_partitions_move() {
 #[test]
 fn rule_12_commands_over_all_partitions_work_while_they_move() {
     for seed in 0..5 {
-        let mut cluster = Cluster::settled(Setup { seed, ..Setup::default() });
+        let mut cluster =
+            Cluster::settled(Setup { seed, workers: 1 + (seed % 2) as usize, ..Setup::default() });
         let clients: Vec<_> = (0..3).map(|node| cluster.connect(node)).collect();
         for number in 0..60 {
             cluster.check(clients[0], &format!("SET key:{number} v"), "OK");
