@@ -8,6 +8,7 @@ pub mod control;
 pub mod dashboard;
 pub mod demo;
 pub mod http;
+mod huge_pages;
 pub mod io;
 pub mod load;
 pub mod platform;

@@ -112,6 +112,7 @@ pub fn run(config: Config, allocator: Allocator) -> Result<ExitCode, AnyError> {
         node_name: config.node_id.clone(),
         max_body: config.http_max_body,
     };
+    http_runtime.spawn(crate::huge_pages::watch(allocator));
     let http_done = http_runtime.spawn(http::serve(bound.http, state, stopping.clone()));
     announce(&config, ports);
 

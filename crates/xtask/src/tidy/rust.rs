@@ -24,6 +24,7 @@ const UNFINISHED: &[&str] = &[
 /// Modules that may hold `unsafe`: each block there has a SAFETY comment and a test under Miri or shuttle.
 const UNSAFE_MODULES: &[&str] = &[
     "crates/hypercache/src/allocator.rs",
+    "crates/hypercache/src/huge_pages.rs",
     "crates/hypercache/src/io/uring/sys.rs",
     "crates/stdx/src/allocator.rs",
     "crates/store/src/memory.rs",
