@@ -73,8 +73,8 @@ impl<'a> Executor<'a> {
         reply: &mut Reply<'_>,
     ) -> Result<Executed, Refusal> {
         let mut locked = self.lock(routes)?;
-        self.check_lease()?;
         let mut states = locked.states(routes);
+        self.admit(routes, &states)?;
         let keys = command.key_positions(args).filter_map(|index| args.get(index));
         let placed = place(routes, spots, keys.clone());
         match &mut states[..] {
@@ -112,8 +112,10 @@ impl<'a> Executor<'a> {
     /// Whether each of several partitions could run a command now, for one that locks them one after the other and
     /// cannot be taken back once begun.
     pub(crate) fn check(&self, routes: &[Route]) -> Result<(), Refusal> {
-        self.check_lease()?;
-        routes.iter().try_for_each(|route| self.lock(&[*route]).map(drop))
+        routes.iter().try_for_each(|route| {
+            let mut locked = self.lock(&[*route])?;
+            self.admit(&[*route], &locked.states(&[*route]))
+        })
     }
 
     /// Runs `read` on one partition (SCAN).
@@ -133,8 +135,8 @@ impl<'a> Executor<'a> {
         run: impl FnOnce(u8, Wall, u16, Access<'_>),
     ) -> Result<Executed, Refusal> {
         let mut locked = self.lock(&[route])?;
-        self.check_lease()?;
         let mut states = locked.states(&[route]);
+        self.admit(&[route], &states)?;
         let (db, wall, partitions) = (self.db, self.wall, self.cells.len());
         if let [(id, state)] = &mut states[..] {
             run(db, wall, partitions, access(*id, state));
@@ -151,8 +153,8 @@ impl<'a> Executor<'a> {
         body: &mut TogetherFn<'_, 'a>,
     ) -> Result<Executed, Refusal> {
         let mut locked = self.lock(routes)?;
-        self.check_lease()?;
         let mut states = locked.states(routes);
+        self.admit(routes, &states)?;
         let db = self.db;
         let keys = body(self, &mut states);
         self.db = db;
@@ -195,12 +197,15 @@ impl<'a> Executor<'a> {
 
     fn lock(&self, routes: &[Route]) -> Result<Locked<'a>, Refusal> {
         let cells: &'a Cells = self.cells;
-        let mut locked = cells.lock(routes).ok_or(Refusal::Behind)?;
-        let states = locked.states(routes);
+        cells.lock(routes).ok_or(Refusal::Behind)
+    }
+
+    /// Whether the partitions of `routes`, now locked, may run a command: right reign, primary, nothing under way, a lease.
+    fn admit(&self, routes: &[Route], states: &[Held<'_>]) -> Result<(), Refusal> {
         if states.len() != routes.len() {
             return Err(Refusal::Behind);
         }
-        for (route, (_, state)) in routes.iter().zip(&states) {
+        for (route, (_, state)) in routes.iter().zip(states) {
             if state.reign < route.reign {
                 return Err(Refusal::Behind);
             }
@@ -211,11 +216,6 @@ impl<'a> Executor<'a> {
                 return Err(Refusal::NotNow);
             }
         }
-        drop(states);
-        Ok(locked)
-    }
-
-    fn check_lease(&self) -> Result<(), Refusal> {
         if self.shared.may_serve(self.now) { Ok(()) } else { Err(Refusal::NotNow) }
     }
 
@@ -225,7 +225,6 @@ impl<'a> Executor<'a> {
         let mut executed = Executed::default();
         let mut counters: SmallVec<[u64; 2]> = SmallVec::new();
         for (id, state) in states.iter_mut() {
-            let seen = if state.is_settled() { 0 } else { seen(state) };
             let wrote = state.conclude(self.now);
             if wrote.is_some() {
                 executed.wrote = true;
@@ -237,7 +236,8 @@ impl<'a> Executor<'a> {
                     executed.garbage.push(garbage);
                 }
             }
-            counters.push(wrote.unwrap_or(0).max(seen));
+            // What was written last comes after everything that was seen.
+            counters.push(wrote.unwrap_or_else(|| if state.is_settled() { 0 } else { seen(state) }));
         }
         if self.shared.config.wait_for_in_sync {
             for ((_, state), counter) in states.iter_mut().zip(counters) {

@@ -301,6 +301,11 @@ impl Shared {
         let before = self.map();
         let cells = self.cells();
         let mut mail: Vec<Vec<(Target, Delivery)>> = self.mailboxes.iter().map(|_| Vec::new()).collect();
+        // From the first moment on in which there is somebody who could take over, a lease is needed.
+        let is_sole = map.is_sole_member(self.me());
+        if !is_sole {
+            self.is_sole_member.store(false, Ordering::Release);
+        }
         for (cell, assignment) in cells.iter().zip(&map.assignments) {
             let mut state = cell.state.lock();
             if state.epoch == assignment.epoch {
@@ -314,10 +319,8 @@ impl Shared {
                 self.post(self.owner_of(cell.id), Mail::Pump(cell.id));
             }
         }
-        let mut routing = self.routing.write();
-        *routing = Arc::new(Routing::new(Arc::clone(&map), self.me()));
-        self.is_sole_member.store(map.is_sole_member(self.me()), Ordering::Release);
-        drop(routing);
+        *self.routing.write() = Arc::new(Routing::new(Arc::clone(&map), self.me()));
+        self.is_sole_member.store(is_sole, Ordering::Release);
         self.routing_version.store(map.version.0, Ordering::Release);
         for (worker, deliveries) in mail.into_iter().enumerate() {
             if !deliveries.is_empty() {

@@ -10,7 +10,7 @@ use effect::{Cause, Effect};
 use std::hint::black_box;
 use std::time::Duration;
 use stdx::{Random, Wall};
-use store::{Partition, ValueRef};
+use store::{Partition, ValueRef, Warm};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -64,8 +64,8 @@ fn get(partitions: &mut [Partition], key: &Key) -> usize {
 }
 
 fn ask_ahead(partitions: &[Partition], batch: &[Key]) {
-    batch.iter().for_each(|key| partitions[key.partition as usize].prefetch_place(0, key.hash));
-    batch.iter().for_each(|key| partitions[key.partition as usize].prefetch_entry(0, key.hash));
+    let warm = batch.iter().filter_map(|key| partitions[key.partition as usize].warm(0, key.hash));
+    warm.collect::<Vec<_>>().into_iter().for_each(Warm::prefetch_entry);
 }
 
 /// One batch after the other, from `keys` and round again.

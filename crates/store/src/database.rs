@@ -50,8 +50,8 @@ impl<'a> Keys<'a> {
 
     /// Brings the nodes of these marks closer.
     pub(crate) fn prefetch(self, marks: &[u32]) {
-        marks.iter().for_each(|&mark| self.table.prefetch_home(mark));
-        marks.iter().for_each(|&mark| self.table.prefetch_node(mark));
+        marks.iter().for_each(|&mark| self.table.segment(mark).prefetch_home(mark));
+        marks.iter().for_each(|&mark| self.table.segment(mark).prefetch_node(mark));
     }
 
     /// The tickets that there should be.

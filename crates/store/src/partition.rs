@@ -49,7 +49,7 @@ pub struct Warm<'a> {
 }
 
 impl Warm<'_> {
-    /// Brings the entry closer, some time later.
+    /// Second half, some time later: brings the entry closer.
     #[inline]
     pub fn prefetch_entry(self) {
         self.segment.prefetch_node(self.mark);
@@ -109,30 +109,13 @@ impl Partition {
         (!is_expired(node.expire_at(), now)).then(|| EntryRef::new(node, now))
     }
 
-    /// Warming up for a key that will be looked up soon, as [`Partition::prefetch_place`] and
-    /// [`Partition::prefetch_entry`], but the way to its place is walked only once.
+    /// First half of warming up for a key that will be looked up soon: brings its place in the table closer.
     #[inline]
     pub fn warm(&self, db: u8, hash: u64) -> Option<Warm<'_>> {
         let mark = mark_of(hash);
-        let segment = self.database(db)?.table().segment_of(mark);
+        let segment = self.database(db)?.table().segment(mark);
         segment.prefetch_home(mark);
         Some(Warm { segment, mark })
-    }
-
-    /// First half of warming up for a key that will be looked up soon: brings its place in the table closer.
-    #[inline]
-    pub fn prefetch_place(&self, db: u8, hash: u64) {
-        if let Some(database) = self.database(db) {
-            database.table().prefetch_home(mark_of(hash));
-        }
-    }
-
-    /// Second half, some time after [`Partition::prefetch_place`]: brings the entry closer.
-    #[inline]
-    pub fn prefetch_entry(&self, db: u8, hash: u64) {
-        if let Some(database) = self.database(db) {
-            database.table().prefetch_node(mark_of(hash));
-        }
     }
 
     /// Applies an effect: the only way in which content changes. `hash` is that of the effect's key and ignored by

@@ -71,24 +71,6 @@ impl Table {
         segment.node_mut(slot)
     }
 
-    /// See [`Segment::prefetch_home`].
-    #[inline]
-    pub(crate) fn prefetch_home(&self, mark: u32) {
-        self.segment(mark).prefetch_home(mark);
-    }
-
-    /// The segment that a mark belongs to.
-    #[inline]
-    pub(crate) fn segment_of(&self, mark: u32) -> &Segment {
-        self.segment(mark)
-    }
-
-    /// See [`Segment::prefetch_node`].
-    #[inline]
-    pub(crate) fn prefetch_node(&self, mark: u32) {
-        self.segment(mark).prefetch_node(mark);
-    }
-
     /// Adds a node whose key is not here yet. `mark_of_key` makes the mark of another node's key anew, for a split.
     pub(crate) fn insert(&mut self, mark: u32, node: Node, mark_of_key: impl Fn(&[u8]) -> u32) {
         loop {
@@ -164,8 +146,9 @@ impl Table {
         self.segments.iter().flat_map(Segment::iter)
     }
 
+    /// The segment that a mark belongs to.
     #[inline]
-    fn segment(&self, mark: u32) -> &Segment {
+    pub(crate) fn segment(&self, mark: u32) -> &Segment {
         &self.segments[self.index(mark)]
     }
 

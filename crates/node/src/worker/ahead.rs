@@ -300,12 +300,15 @@ impl Worker {
         let mut lock = Wandering::default();
         for spot in spots.clone() {
             if let Some(state) = lock.try_go(&self.cells, spot.partition) {
-                state.store.prefetch_place(spot.db, spot.hash);
+                state.store.warm(spot.db, spot.hash);
             }
         }
         for spot in spots {
-            if let Some(state) = lock.try_go(&self.cells, spot.partition) {
-                state.store.prefetch_entry(spot.db, spot.hash);
+            // What is found cannot be kept while the lock wanders: walked to again, and close by now.
+            if let Some(state) = lock.try_go(&self.cells, spot.partition)
+                && let Some(warm) = state.store.warm(spot.db, spot.hash)
+            {
+                warm.prefetch_entry();
             }
         }
     }

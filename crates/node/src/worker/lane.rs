@@ -264,7 +264,8 @@ impl Lane<'_> {
         if !self.wait_for_in_sync {
             return Some((0, wrote.is_some()));
         }
-        let counter = wrote.unwrap_or(0).max(state.dirty_counter(self.db, args.at(1)));
+        // What was written last comes after everything that was seen.
+        let counter = wrote.unwrap_or_else(|| state.dirty_counter(self.db, args.at(1)));
         let waits = counter > 0 && state.wait_for(counter, self.target, wrote.is_some());
         Some((u32::from(waits), wrote.is_some()))
     }
