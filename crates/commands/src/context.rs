@@ -7,7 +7,7 @@
 
 use effect::{Cause, Effect, RecordBuilder};
 use stdx::{PartitionId, Wall};
-use store::{EntryRef, Partition};
+use store::{EntryRef, Locator, Partition};
 
 /// In a list of touched keys: every key of the database. A key may hash to the same number; it is then noted as
 /// touched once too often, which WATCH allows.
@@ -27,13 +27,26 @@ pub struct Access<'a> {
     pub log: bool,
 }
 
+impl Access<'_> {
+    /// Makes a change: applies it, encodes it and notes the key, which is at `at`, as touched; [`TOUCHED_ALL`] is
+    /// the hash of what has no key.
+    #[inline(always)]
+    pub(crate) fn emit(&mut self, effect: &Effect<'_>, at: Locator, now: Wall) {
+        self.store.apply(effect, at, now);
+        if self.log {
+            self.record.push(effect);
+        }
+        self.touched.push((effect.db(), at.hash()));
+    }
+}
+
 /// What whoever routed a command has found out about one of its keys.
 #[derive(Clone, Copy, Debug)]
 pub struct Placed<'a> {
     /// The key: the same bytes in memory as the command's word, not merely equal ones.
     pub key: &'a [u8],
-    /// Its hash, see [`Partition::hash`].
-    pub hash: u64,
+    /// Its hash, see [`Partition::hash`], and where it was seen.
+    pub locator: Locator,
     /// Which of the accesses is its partition's.
     pub access: usize,
 }
@@ -72,21 +85,22 @@ struct AccessSet<'a> {
 }
 
 impl<'a> AccessSet<'a> {
-    /// Which access is a key's, and the key's hash.
+    /// Which access is a key's, where to look for the key there, and its place among those that were placed.
     #[inline]
-    fn find(&self, key: &[u8]) -> (usize, u64, usize) {
+    fn find(&self, key: &[u8]) -> (usize, Locator, usize) {
         // Commands take their keys in order, and some look at one twice.
         for at in [self.at, self.at + 1] {
             if let Some(placed) = self.placed.get(at)
                 && std::ptr::eq(placed.key, key)
             {
-                return (placed.access, placed.hash, at);
+                return (placed.access, placed.locator, at);
             }
         }
         self.search(key)
     }
 
-    fn search(&self, key: &[u8]) -> (usize, u64, usize) {
+    #[cold]
+    fn search(&self, key: &[u8]) -> (usize, Locator, usize) {
         let index = match &*self.accesses {
             [_] => 0,
             several => {
@@ -94,20 +108,20 @@ impl<'a> AccessSet<'a> {
                 several.iter().position(|access| access.id == id).expect(ROUTED)
             }
         };
-        (index, self.accesses[index].store.hash(key), self.at)
+        (index, self.accesses[index].store.hash(key).into(), self.at)
     }
 
     #[inline]
-    fn of(&mut self, key: &[u8]) -> (&mut Access<'a>, u64) {
-        let (index, hash, at) = self.find(key);
+    fn of(&mut self, key: &[u8]) -> (&mut Access<'a>, Locator) {
+        let (index, locator, at) = self.find(key);
         self.at = at;
-        (&mut self.accesses[index], hash)
+        (&mut self.accesses[index], locator)
     }
 
     #[inline]
-    fn of_ref(&self, key: &[u8]) -> (&Access<'a>, u64) {
-        let (index, hash, _) = self.find(key);
-        (&self.accesses[index], hash)
+    fn of_ref(&self, key: &[u8]) -> (&Access<'a>, Locator) {
+        let (index, locator, _) = self.find(key);
+        (&self.accesses[index], locator)
     }
 }
 
@@ -143,12 +157,11 @@ macro_rules! reads {
             #[inline]
             pub fn get_in(&mut self, db: u8, key: &[u8]) -> Option<EntryRef<'_>> {
                 let (now, touch) = (self.now, self.touch);
-                let (index, hash, at) = self.set.find(key);
-                self.set.at = at;
+                let (index, at, place) = self.set.find(key);
+                self.set.at = place;
                 let AccessSet { accesses, lookups, .. } = &mut self.set;
                 let store = &mut *accesses[index].store;
-                let entry =
-                    if touch { store.get(db, key, hash, now) } else { store.peek(db, key, hash, now) };
+                let entry = if touch { store.get(db, key, at, now) } else { store.peek(db, key, at, now) };
                 *(if entry.is_some() { &mut lookups.0 } else { &mut lookups.1 }) += 1;
                 entry
             }
@@ -165,8 +178,8 @@ macro_rules! reads {
 
             /// As `peek`, in another database.
             pub fn peek_in(&self, db: u8, key: &[u8]) -> Option<EntryRef<'_>> {
-                let (access, hash) = self.set.of_ref(key);
-                access.store.peek(db, key, hash, self.now)
+                let (access, at) = self.set.of_ref(key);
+                access.store.peek(db, key, at, self.now)
             }
 
             /// The store of a partition of this command, to look at.
@@ -199,24 +212,14 @@ impl WriteCtx<'_> {
     #[inline]
     pub fn emit(&mut self, effect: Effect<'_>) {
         let now = self.now;
-        let (db, access, hash) = match &effect {
-            Effect::Flush { db } => {
+        let (access, at) = match effect.key() {
+            None => {
                 debug_assert_eq!(self.set.accesses.len(), 1);
-                (*db, &mut self.set.accesses[0], TOUCHED_ALL)
+                (&mut self.set.accesses[0], Locator::from(TOUCHED_ALL))
             }
-            Effect::SetString { db, key, .. }
-            | Effect::Splice { db, key, .. }
-            | Effect::Remove { db, key, .. }
-            | Effect::ExpireAt { db, key, .. } => {
-                let (access, hash) = self.set.of(key);
-                (*db, access, hash)
-            }
+            Some(key) => self.set.of(key),
         };
-        access.store.apply(&effect, hash, now);
-        if access.log {
-            access.record.push(&effect);
-        }
-        access.touched.push((db, hash));
+        access.emit(&effect, at, now);
     }
 
     /// The key holds this string from now on.
@@ -234,10 +237,10 @@ impl WriteCtx<'_> {
     /// because a replica applies effects without looking at a clock.
     pub fn bury_expired(&mut self, key: &[u8]) {
         let db = self.db;
-        let (access, hash) = self.set.of(key);
+        let (access, at) = self.set.of(key);
         let store = &*access.store;
         let buried =
-            store.peek(db, key, hash, self.now).is_none() && store.peek(db, key, hash, Wall(0)).is_some();
+            store.peek(db, key, at, self.now).is_none() && store.peek(db, key, at, Wall(0)).is_some();
         if buried {
             self.emit(Effect::Remove { db, key, cause: Cause::Expired });
         }

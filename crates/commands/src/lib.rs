@@ -14,6 +14,7 @@ pub mod connection;
 pub mod context;
 pub mod docs;
 pub mod error;
+pub mod express;
 pub mod flags;
 pub mod gather;
 pub mod generic;
@@ -32,5 +33,6 @@ pub mod transaction;
 
 pub use args::Args;
 pub use context::{Access, Placed, ReadCtx, WriteCtx};
+pub use express::Express;
 pub use gather::Gather;
 pub use table::{Command, FindError, Flags, Merge, Run, find};

@@ -79,7 +79,11 @@ impl RepliesToCome {
     }
 
     /// The next reply is known to wait, or not.
+    #[inline(always)]
     pub(crate) fn answered(&mut self, waits: bool) {
+        if !waits && !self.open {
+            return;
+        }
         self.next += u64::from(waits || (self.open && !self.joins));
         self.joins = !waits && self.open;
         self.open |= waits;

@@ -90,7 +90,7 @@ impl<'a> Executor<'a> {
         }
         let db = self.db;
         let executed = self.close(&mut states, |state| {
-            keys.clone().map(|key| state.dirty_counter(db, key)).max().unwrap_or(0)
+            keys.clone().map(|key| state.dirty_counter(db, state.store.hash(key))).max().unwrap_or(0)
         });
         drop(states);
         Ok(self.finish(locked, executed))
@@ -159,7 +159,7 @@ impl<'a> Executor<'a> {
         let keys = body(self, &mut states);
         self.db = db;
         let executed = self.close(&mut states, |state| {
-            keys.iter().map(|(db, key)| state.dirty_counter(*db, key)).max().unwrap_or(0)
+            keys.iter().map(|(db, key)| state.dirty_counter(*db, state.store.hash(key))).max().unwrap_or(0)
         });
         drop(states);
         Ok(self.finish(locked, executed))
@@ -267,7 +267,7 @@ fn place<'k>(
 ) -> SmallVec<[Placed<'k>; 4]> {
     let place = |(key, spot): (&'k [u8], &Spot)| {
         let access = routes.binary_search_by_key(&spot.partition, |route| route.partition).ok()?;
-        Some(Placed { key, hash: spot.hash, access })
+        Some(Placed { key, locator: spot.locator, access })
     };
     keys.zip(spots).map_while(place).collect()
 }

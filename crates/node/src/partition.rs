@@ -96,7 +96,14 @@ impl State {
         }
     }
 
+    /// Whether it may run a command that was routed under `reign`, the lease apart.
+    #[inline]
+    pub(crate) fn serves(&self, reign: Epoch) -> bool {
+        self.reign == reign && !self.handing_over && matches!(self.role, Role::Primary(_))
+    }
+
     /// Whether effects have to be encoded.
+    #[inline]
     pub(crate) fn has_peers(&self) -> bool {
         matches!(&self.role, Role::Primary(primary) if primary.has_peers())
     }
@@ -184,10 +191,12 @@ impl State {
 
     /// Closes a command that has just run: logs its effects, notes what is uncommitted, bumps watches.
     /// Returns the counter of its record, if it wrote anything.
+    #[inline]
     pub(crate) fn conclude(&mut self, now: Mono) -> Option<u64> {
-        if self.touched.is_empty() {
-            return None;
-        }
+        if self.touched.is_empty() { None } else { Some(self.log(now)) }
+    }
+
+    fn log(&mut self, now: Mono) -> u64 {
         let record = &mut self.record;
         let Role::Primary(primary) = &mut self.role else {
             unreachable!("only a primary runs commands");
@@ -201,7 +210,7 @@ impl State {
             bump(&mut self.watches, &self.touched, counter);
         }
         self.touched.clear();
-        Some(counter)
+        counter
     }
 
     /// Whether everything written is committed.
@@ -209,12 +218,16 @@ impl State {
         self.uncommitted.is_empty()
     }
 
-    /// The counter that a reply which saw `key` has to wait for; 0 if nothing uncommitted touches it.
-    pub(crate) fn dirty_counter(&self, db: u8, key: &[u8]) -> u64 {
+    /// The counter that a reply which saw the key of this hash has to wait for; 0 if nothing uncommitted touches it.
+    #[inline]
+    pub(crate) fn dirty_counter(&self, db: u8, hash: u64) -> u64 {
         if self.uncommitted.is_empty() {
             return 0;
         }
-        let hash = self.store.hash(key);
+        self.newest_write(db, hash)
+    }
+
+    fn newest_write(&self, db: u8, hash: u64) -> u64 {
         let touches =
             |&&(_, d, h): &&(u64, u8, u64)| d == db && (h == hash || h == commands::context::TOUCHED_ALL);
         self.uncommitted.iter().rev().find(touches).map_or(0, |&(counter, ..)| counter)

@@ -220,14 +220,14 @@ impl Shared {
         }
         let cell = cells.get(partition)?;
         let mut state = cell.state.lock();
+        let hash = state.store.hash(key);
         if state.primary().is_none()
             || state.reign != routing.route(partition).reign
             || state.handing_over
-            || state.dirty_counter(db, key) > 0
+            || state.dirty_counter(db, hash) > 0
         {
             return None;
         }
-        let hash = state.store.hash(key);
         let value = state.store.get(db, key, hash, self.clock.wall()).map(|entry| {
             let mut scratch = [0; 20];
             match entry.value() {
@@ -362,6 +362,12 @@ impl Shared {
     }
 
     /// The hash of a key as the partitions compute it.
+    /// What keys are hashed under.
+    #[inline]
+    pub(crate) fn hash_seed(&self) -> u64 {
+        self.hash_seed.load(Ordering::Relaxed)
+    }
+
     pub(crate) fn hash(&self, key: &[u8]) -> u64 {
         stdx::hash::hash64(self.hash_seed.load(Ordering::Relaxed), key)
     }

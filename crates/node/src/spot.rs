@@ -1,11 +1,12 @@
 //! Where a key is to be found: worked out once per command, ahead of it.
 
 use stdx::PartitionId;
+use store::Locator;
 
-/// A key's database, partition and hash.
+/// A key's database, partition, hash, and, once it was warmed up, where it was seen.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Spot {
     pub(crate) db: u8,
     pub(crate) partition: PartitionId,
-    pub(crate) hash: u64,
+    pub(crate) locator: Locator,
 }

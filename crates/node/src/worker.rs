@@ -108,8 +108,8 @@ pub struct Worker {
     pump: Vec<PartitionId>,
     /// Room for commands parsed ahead, used again for every connection.
     ahead: ahead::Ahead,
-    /// Room for the replies of a run, used again.
-    answers: Vec<lane::Answer>,
+    /// The replies of a run; its room is used again.
+    replies: lane::Replies,
     flush: Vec<Flush>,
     /// Connections whose output waits for the replies behind it, by when it waits no longer.
     corked: VecDeque<(Mono, Key)>,
@@ -146,7 +146,7 @@ impl Worker {
             held_links: HashMap::new(),
             pump: Vec::new(),
             ahead: ahead::Ahead::default(),
-            answers: Vec::new(),
+            replies: lane::Replies::default(),
             flush: Vec::new(),
             corked: VecDeque::new(),
             ready: Vec::new(),

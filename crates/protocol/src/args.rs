@@ -20,7 +20,7 @@ pub struct Args {
 
 /// Where one argument is. Half the size of a slice, which is what bounds the memory that a command of a
 /// million empty arguments takes.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(crate) struct Span {
     start: u32,
     len: u32,
@@ -84,6 +84,12 @@ impl Args {
         );
     }
 
+    /// Where the first argument is in the parsed buffer; `None` if it is not there as it is.
+    #[inline]
+    pub(crate) fn first_span(&self) -> Option<Span> {
+        if self.is_unescaped { None } else { self.spans.first().copied() }
+    }
+
     /// Memory held beyond the vector itself, in bytes.
     pub fn memory_bytes(&self) -> usize {
         let spans = if self.spans.spilled() { self.spans.capacity() * size_of::<Span>() } else { 0 };
@@ -129,8 +135,14 @@ impl Span {
         Span { start: start as u32, len: len as u32 }
     }
 
+    /// The place behind it.
     #[inline]
-    fn of(self, source: &[u8]) -> Option<&[u8]> {
+    pub(crate) fn end(self) -> usize {
+        self.start as usize + self.len as usize
+    }
+
+    #[inline]
+    pub(crate) fn of(self, source: &[u8]) -> Option<&[u8]> {
         let start = self.start as usize;
         source.get(start..start + self.len as usize)
     }

@@ -31,6 +31,7 @@ mod error;
 mod float;
 mod inline;
 mod parser;
+mod shape;
 mod value;
 
 pub use args::Args;
@@ -41,4 +42,5 @@ pub use limits::Limits;
 pub use number::parse_i64;
 pub use parser::{Parsed, Parser};
 pub use reply::{Mark, Reply, Version};
+pub use shape::{SHAPE_WORDS_MAX, Shape, ShapedArgs};
 pub use value::{Value, encode_command};

@@ -151,7 +151,7 @@ impl<'a> Reply<'a> {
     }
 
     /// A string of any bytes.
-    #[inline]
+    #[inline(always)]
     pub fn bulk(&mut self, bytes: &[u8]) {
         self.out.reserve(bytes.len() + BULK_OVERHEAD_BYTES_MAX);
         self.header(b'$', bytes.len());
@@ -327,7 +327,7 @@ impl<'a> Reply<'a> {
     }
 
     /// A type byte, a number, a line end.
-    #[inline]
+    #[inline(always)]
     fn header(&mut self, kind: u8, number: usize) {
         match number {
             0..10 => self.raw(&[kind, b'0' + number as u8, b'\r', b'\n']),
@@ -335,15 +335,17 @@ impl<'a> Reply<'a> {
                 let (tens, ones) = (number as u8 / 10, number as u8 % 10);
                 self.raw(&[kind, b'0' + tens, b'0' + ones, b'\r', b'\n']);
             }
-            _ => {
-                let mut digits = itoa::Buffer::new();
-                let digits = digits.format(number).as_bytes();
-                self.out.reserve(HEADER_BYTES_MAX);
-                self.out.push(kind);
-                self.raw(digits);
-                self.raw(b"\r\n");
-            }
+            _ => self.long_header(kind, number),
         }
+    }
+
+    fn long_header(&mut self, kind: u8, number: usize) {
+        let mut digits = itoa::Buffer::new();
+        let digits = digits.format(number).as_bytes();
+        self.out.reserve(HEADER_BYTES_MAX);
+        self.out.push(kind);
+        self.raw(digits);
+        self.raw(b"\r\n");
     }
 
     /// The type byte of a RESP3 aggregate that is a plain array in RESP2.

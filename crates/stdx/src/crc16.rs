@@ -84,8 +84,8 @@ fn head_word(bytes: &[u8], head: &[u8]) -> u64 {
 }
 
 /// The sum after eight more bytes, given as a big-endian word.
-#[inline]
-fn step(crc: u16, word: u64) -> u16 {
+#[inline(always)]
+pub(crate) fn step(crc: u16, word: u64) -> u16 {
     let [b0, b1, b2, b3, b4, b5, b6, b7] = (word ^ u64::from(crc) << 48).to_be_bytes().map(usize::from);
     let [t0, t1, t2, t3, t4, t5, t6, t7] = &TABLES;
     t7[b0] ^ t6[b1] ^ t5[b2] ^ t4[b3] ^ t3[b4] ^ t2[b5] ^ t1[b6] ^ t0[b7]
@@ -97,6 +97,12 @@ fn step(crc: u16, word: u64) -> u16 {
 fn matches(byte: u8, word: u64) -> u64 {
     let zero_where_equal = word ^ ONES.wrapping_mul(u64::from(byte));
     zero_where_equal.wrapping_sub(ONES) & !zero_where_equal & HIGHEST
+}
+
+/// Whether an opening brace is among the bytes of a word.
+#[inline(always)]
+pub(crate) fn may_have_tag(word: u64) -> bool {
+    matches(b'{', word) != 0
 }
 
 /// Where `byte` is first.

@@ -35,8 +35,19 @@ pub fn hash64(seed: u64, bytes: &[u8]) -> u64 {
             words(last)
         }
     };
+    finish(secret, state, (low, high), bytes.len())
+}
+
+/// The hash of a text of 8 to 16 bytes by its first eight and its last eight, little-endian.
+#[inline(always)]
+pub(crate) fn hash_words(seed: u64, low: u64, high: u64, len: usize) -> u64 {
+    finish(seed.rotate_left(29) ^ K1, seed ^ K0, (low, high), len)
+}
+
+#[inline(always)]
+fn finish(secret: u64, state: u64, (low, high): (u64, u64), len: usize) -> u64 {
     // The length tells apart what the words alone do not: texts of different lengths.
-    fold(fold(low ^ secret, high ^ state) ^ K0, (bytes.len() as u64) ^ K1)
+    fold(fold(low ^ secret, high ^ state) ^ K0, (len as u64) ^ K1)
 }
 
 #[inline]

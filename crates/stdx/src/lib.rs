@@ -8,6 +8,7 @@ pub mod clock;
 pub mod crc16;
 pub mod hash;
 pub mod id;
+pub mod key;
 pub mod limits;
 pub mod random;
 

@@ -10,7 +10,7 @@ use effect::{Cause, Effect};
 use std::hint::black_box;
 use std::time::Duration;
 use stdx::{Random, Wall};
-use store::{Partition, ValueRef, Warm};
+use store::{Locator, Partition, ValueRef, Warm};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -50,22 +50,26 @@ fn empty() -> Vec<Partition> {
     (0..PARTITIONS).map(|_| Partition::new(SEED)).collect()
 }
 
-fn set(partitions: &mut [Partition], key: &Key, expire_at: Option<Wall>) {
+fn set(partitions: &mut [Partition], key: &Key, at: impl Into<Locator>, expire_at: Option<Wall>) {
     let effect = Effect::SetString { db: 0, key: &key.bytes, value: &VALUE, expire_at };
-    partitions[key.partition as usize].apply(&effect, key.hash, NOW);
+    partitions[key.partition as usize].apply(&effect, at, NOW);
 }
 
-fn get(partitions: &mut [Partition], key: &Key) -> usize {
-    let entry = partitions[key.partition as usize].get(0, &key.bytes, key.hash, NOW);
+fn get(partitions: &mut [Partition], key: &Key, at: impl Into<Locator>) -> usize {
+    let entry = partitions[key.partition as usize].get(0, &key.bytes, at, NOW);
     match entry.map(|entry| entry.value()) {
         Some(ValueRef::String(string)) => usize::from(string.as_bytes(&mut [0; 20])[0]),
         _ => 0,
     }
 }
 
-fn ask_ahead(partitions: &[Partition], batch: &[Key]) {
-    let warm = batch.iter().filter_map(|key| partitions[key.partition as usize].warm(0, key.hash));
-    warm.collect::<Vec<_>>().into_iter().for_each(Warm::prefetch_entry);
+fn ask_ahead(partitions: &[Partition], batch: &[Key]) -> Vec<Locator> {
+    let warm = |key: &Key| partitions[key.partition as usize].warm(0, key.hash);
+    let warm: Vec<Option<Warm<'_>>> = batch.iter().map(warm).collect();
+    let locate = |(key, warm): (&Key, &Option<Warm<'_>>)| {
+        warm.map_or(key.hash.into(), |warm| warm.prefetch_entry(key.hash))
+    };
+    batch.iter().zip(&warm).map(locate).collect()
 }
 
 /// One batch after the other, from `keys` and round again.
@@ -78,7 +82,7 @@ fn look_ups(criterion: &mut Criterion) {
     let stored = keys(0..KEYS);
     let missing = keys(KEYS..2 * KEYS);
     let mut partitions = empty();
-    stored.iter().for_each(|key| set(&mut partitions, key, None));
+    stored.iter().for_each(|key| set(&mut partitions, key, key.hash, None));
     let mut group = criterion.benchmark_group("store");
     group.throughput(Throughput::Elements(BATCH as u64));
     for (name, keys) in [("get hit", &stored), ("get miss", &missing)] {
@@ -86,26 +90,27 @@ fn look_ups(criterion: &mut Criterion) {
         group.bench_function(format!("{name}, alone"), |bencher| {
             bencher.iter(|| {
                 let batch = next();
-                black_box(batch.iter().map(|key| get(&mut partitions, key)).sum::<usize>())
+                black_box(batch.iter().map(|key| get(&mut partitions, key, key.hash)).sum::<usize>())
             });
         });
         group.bench_function(format!("{name}, ahead"), |bencher| {
             bencher.iter(|| {
                 let batch = next();
-                ask_ahead(&partitions, batch);
-                black_box(batch.iter().map(|key| get(&mut partitions, key)).sum::<usize>())
+                let places = ask_ahead(&partitions, batch);
+                let found = batch.iter().zip(places).map(|(key, at)| get(&mut partitions, key, at));
+                black_box(found.sum::<usize>())
             });
         });
     }
     let mut next = batches(&stored);
     group.bench_function("set existing, alone", |bencher| {
-        bencher.iter(|| next().iter().for_each(|key| set(&mut partitions, key, None)));
+        bencher.iter(|| next().iter().for_each(|key| set(&mut partitions, key, key.hash, None)));
     });
     group.bench_function("set existing, ahead", |bencher| {
         bencher.iter(|| {
             let batch = next();
-            ask_ahead(&partitions, batch);
-            batch.iter().for_each(|key| set(&mut partitions, key, None));
+            let places = ask_ahead(&partitions, batch);
+            batch.iter().zip(places).for_each(|(key, at)| set(&mut partitions, key, at, None));
         });
     });
     let mut at = NOW.0 + 3_600_000;
@@ -114,7 +119,7 @@ fn look_ups(criterion: &mut Criterion) {
             let batch = next();
             at += 1;
             ask_ahead(&partitions, batch);
-            batch.iter().for_each(|key| set(&mut partitions, key, Some(Wall(at))));
+            batch.iter().for_each(|key| set(&mut partitions, key, key.hash, Some(Wall(at))));
         });
     });
     group.finish();
@@ -126,7 +131,7 @@ fn from_nothing(criterion: &mut Criterion) {
     let deadlines: Vec<Wall> = keys.iter().map(|_| Wall(NOW.0 + random.below(3_600_000))).collect();
     let filled = || {
         let mut partitions = empty();
-        keys.iter().zip(&deadlines).for_each(|(key, at)| set(&mut partitions, key, Some(*at)));
+        keys.iter().zip(&deadlines).for_each(|(key, at)| set(&mut partitions, key, key.hash, Some(*at)));
         partitions
     };
     let mut group = criterion.benchmark_group("store");
@@ -135,7 +140,7 @@ fn from_nothing(criterion: &mut Criterion) {
         bencher.iter_batched(
             empty,
             |mut partitions| {
-                keys.iter().for_each(|key| set(&mut partitions, key, None));
+                keys.iter().for_each(|key| set(&mut partitions, key, key.hash, None));
                 partitions
             },
             BatchSize::PerIteration,

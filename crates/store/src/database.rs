@@ -5,6 +5,7 @@
 
 use crate::access::Access;
 use crate::deadlines::Deadlines;
+use crate::locator::Locator;
 use crate::memory::allocation_bytes;
 use crate::node::Node;
 use crate::segment::mark_of;
@@ -50,8 +51,12 @@ impl<'a> Keys<'a> {
 
     /// Brings the nodes of these marks closer.
     pub(crate) fn prefetch(self, marks: &[u32]) {
-        marks.iter().for_each(|&mark| self.table.segment(mark).prefetch_home(mark));
-        marks.iter().for_each(|&mark| self.table.segment(mark).prefetch_node(mark));
+        for &mark in marks {
+            self.table.segment(mark).prefetch_home(mark);
+        }
+        for &mark in marks {
+            self.table.segment(mark).prefetch_node(mark);
+        }
     }
 
     /// The tickets that there should be.
@@ -79,8 +84,8 @@ impl Database {
 
     /// For the access clock alone.
     #[inline]
-    pub(crate) fn find_mut(&mut self, mark: u32, key: &[u8]) -> Option<&mut Node> {
-        self.table.find_mut(mark, key)
+    pub(crate) fn find_mut(&mut self, at: Locator, key: &[u8]) -> Option<&mut Node> {
+        self.table.find_mut(at, key)
     }
 
     /// Everything it takes, itself included.
@@ -95,15 +100,15 @@ impl Database {
     #[inline]
     pub(crate) fn set(
         &mut self,
-        mark: u32,
+        at: Locator,
         key: &[u8],
         value: &[u8],
         expire_at: Option<Wall>,
         seconds: u32,
     ) -> Option<Node> {
         let value = StringRef::of(value);
-        let Some(node) = self.table.find_mut(mark, key) else {
-            self.insert(mark, Node::new(key, value, expire_at, Access::new(seconds)));
+        let Some(node) = self.table.find_mut(at, key) else {
+            self.insert(at.mark(), Node::new(key, value, expire_at, Access::new(seconds)));
             return None;
         };
         let deadline = node.expire_at();
@@ -112,16 +117,16 @@ impl Database {
         if let Some(former) = &former {
             self.node_bytes = self.node_bytes - former.bytes() + node.bytes();
         }
-        self.move_deadline(mark, deadline, expire_at);
+        self.move_deadline(at.mark(), deadline, expire_at);
         former
     }
 
     /// Changes a part of a value; a missing one is empty before.
-    pub(crate) fn splice(&mut self, mark: u32, key: &[u8], offset: usize, part: &[u8], seconds: u32) {
-        let Some(node) = self.table.find_mut(mark, key) else {
+    pub(crate) fn splice(&mut self, at: Locator, key: &[u8], offset: usize, part: &[u8], seconds: u32) {
+        let Some(node) = self.table.find_mut(at, key) else {
             let mut node = Node::new(key, StringRef::raw(b""), None, Access::new(seconds));
             node.splice(offset, part);
-            self.insert(mark, node);
+            self.insert(at.mark(), node);
             return;
         };
         let bytes = node.bytes();
@@ -131,12 +136,12 @@ impl Database {
     }
 
     /// Moves a deadline; a missing key stays missing.
-    pub(crate) fn expire_at(&mut self, mark: u32, key: &[u8], at: Option<Wall>) {
-        let Some(node) = self.table.find_mut(mark, key) else { return };
+    pub(crate) fn expire_at(&mut self, at: Locator, key: &[u8], to: Option<Wall>) {
+        let Some(node) = self.table.find_mut(at, key) else { return };
         let (bytes, deadline) = (node.bytes(), node.expire_at());
-        node.set_expire_at(at);
+        node.set_expire_at(to);
         self.node_bytes = self.node_bytes - bytes + node.bytes();
-        self.move_deadline(mark, deadline, at);
+        self.move_deadline(at.mark(), deadline, to);
     }
 
     pub(crate) fn remove(&mut self, mark: u32, key: &[u8]) -> Option<Node> {
@@ -187,12 +192,18 @@ mod tests {
 
     const SEED: u64 = 5;
 
+    fn locator(key: &[u8]) -> Locator {
+        Locator::from(hash64(SEED, key))
+    }
+
     fn mark(key: &[u8]) -> u32 {
         mark_of(hash64(SEED, key))
     }
 
     fn set(database: &mut Database, key: &[u8], at: Option<u64>) {
-        assert!(!database.set(mark(key), key, b"v", at.map(Wall), 0).is_some_and(|former| former.is_large()));
+        assert!(
+            !database.set(locator(key), key, b"v", at.map(Wall), 0).is_some_and(|former| former.is_large())
+        );
     }
 
     fn due(database: &mut Database, now: u64) -> Vec<Vec<u8>> {
@@ -234,10 +245,10 @@ mod tests {
         assert_eq!(due(&mut database, 24), std::slice::from_ref(&b));
         assert_eq!(due(&mut database, 25).len(), 2);
         // The ticket of the one may stand where that of the other should.
-        database.expire_at(mark(&a), &a, None);
+        database.expire_at(locator(&a), &a, None);
         database.check();
         assert_eq!(due(&mut database, 24), std::slice::from_ref(&b));
-        database.expire_at(mark(b"missing"), b"missing", Some(Wall(1)));
+        database.expire_at(locator(b"missing"), b"missing", Some(Wall(1)));
         assert_eq!(database.remove(mark(&b), &b).expect("set").key(), b);
         assert!(database.remove(mark(&b), &b).is_none());
         database.check();
@@ -267,7 +278,7 @@ mod tests {
                         model.remove(&key);
                     }
                     1 => {
-                        database.expire_at(mark(&key), &key, None);
+                        database.expire_at(locator(&key), &key, None);
                         model.remove(&key);
                     }
                     _ => {

@@ -21,6 +21,7 @@ pub mod cuckoo;
 mod database;
 mod deadlines;
 mod entry;
+mod locator;
 mod memory;
 mod node;
 mod partition;
@@ -32,5 +33,6 @@ mod table;
 mod value;
 
 pub use entry::EntryRef;
+pub use locator::Locator;
 pub use partition::{Garbage, Partition, Warm};
 pub use value::{StringRef, ValueRef};

@@ -30,7 +30,7 @@ impl Node {
         equal(self.key(), key)
     }
 
-    #[inline]
+    #[inline(always)]
     pub(crate) fn value(&self) -> StringRef<'_> {
         let bytes = self.stored();
         let kind = self.kind();

@@ -7,6 +7,7 @@
 use crate::access::seconds_of;
 use crate::database::Database;
 use crate::entry::{EntryRef, is_expired};
+use crate::locator::Locator;
 use crate::node::Node;
 use crate::segment::{Segment, mark_of};
 use crate::table::POSITIONS;
@@ -45,19 +46,25 @@ pub struct Garbage {
 #[derive(Clone, Copy, Debug)]
 pub struct Warm<'a> {
     segment: &'a Segment,
-    mark: u32,
+    index: u32,
+    tag: u16,
+    home: usize,
 }
 
 impl Warm<'_> {
-    /// Second half, some time later: brings the entry closer.
-    #[inline]
-    pub fn prefetch_entry(self) {
-        self.segment.prefetch_node(self.mark);
+    /// Second half, some time later, for the same `hash`: brings the entry closer and says where it is.
+    #[inline(always)]
+    pub fn prefetch_entry(self, hash: u64) -> Locator {
+        match self.segment.prefetch_from(self.home, self.tag) {
+            Some(slot) => Locator::guessed(hash, self.index, slot),
+            None => Locator::from(hash),
+        }
     }
 }
 
 impl Garbage {
     /// Whether there is nothing to free.
+    #[inline]
     pub fn is_empty(&self) -> bool {
         self.databases.is_empty() && self.nodes.is_empty()
     }
@@ -89,61 +96,78 @@ impl Partition {
     }
 
     /// Looks a key up and counts the use. An expired key is not there.
-    #[inline]
-    pub fn get(&mut self, db: u8, key: &[u8], hash: u64, now: Wall) -> Option<EntryRef<'_>> {
+    #[inline(always)]
+    pub fn get(
+        &mut self,
+        db: u8,
+        key: &[u8],
+        locator: impl Into<Locator>,
+        now: Wall,
+    ) -> Option<EntryRef<'_>> {
+        let locator = locator.into();
         let database = self.databases.get_mut(usize::from(db))?.as_mut()?;
-        let node = database.find_mut(mark_of(hash), key)?;
+        let node = database.find_mut(locator, key)?;
         if is_expired(node.expire_at(), now) {
             return None;
         }
-        self.noise = self.noise.wrapping_add(1);
-        let noise = mix64(self.noise ^ hash) as u32;
+        // The hash is random enough; the counter makes uses of one key differ (steps of the golden ratio, as a Weyl sequence).
+        self.noise = self.noise.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let noise = ((self.noise ^ locator.hash()).wrapping_mul(0xbf58_476d_1ce4_e5b9) >> 32) as u32;
         node.set_access(node.access().touched(seconds_of(now), noise));
         Some(EntryRef::new(node, now))
     }
 
     /// Looks a key up without a trace. An expired key is not there.
     #[inline]
-    pub fn peek(&self, db: u8, key: &[u8], hash: u64, now: Wall) -> Option<EntryRef<'_>> {
-        let node = self.database(db)?.table().find(mark_of(hash), key)?;
+    pub fn peek(&self, db: u8, key: &[u8], locator: impl Into<Locator>, now: Wall) -> Option<EntryRef<'_>> {
+        let node = self.database(db)?.table().find(locator.into(), key)?;
         (!is_expired(node.expire_at(), now)).then(|| EntryRef::new(node, now))
     }
 
     /// First half of warming up for a key that will be looked up soon: brings its place in the table closer.
-    #[inline]
+    #[inline(always)]
     pub fn warm(&self, db: u8, hash: u64) -> Option<Warm<'_>> {
         let mark = mark_of(hash);
-        let segment = self.database(db)?.table().segment(mark);
-        segment.prefetch_home(mark);
-        Some(Warm { segment, mark })
+        let (segment, index) = self.database(db)?.table().segment_and_index(mark);
+        let (home, tag) = segment.prefetch_home(mark);
+        Some(Warm { segment, index, tag, home })
     }
 
-    /// Applies an effect: the only way in which content changes. `hash` is that of the effect's key and ignored by
+    /// Applies an effect: the only way in which content changes. `locator` is that of the effect's key and ignored by
     /// [`Effect::Flush`]; `now` only sets the access clock. The same effects in the same order give the same content.
     ///
     /// A splice of an expired key changes the expired value: the command removes the key first.
     #[inline]
-    pub fn apply(&mut self, effect: &Effect<'_>, hash: u64, now: Wall) {
-        debug_assert!(effect.key().is_none_or(|key| hash == self.hash(key)), "the hash is that of the key");
-        let mark = mark_of(hash);
+    pub fn apply(&mut self, effect: &Effect<'_>, locator: impl Into<Locator>, now: Wall) {
+        let at: Locator = locator.into();
+        debug_assert!(
+            effect.key().is_none_or(|key| at.hash() == self.hash(key)),
+            "the hash is that of the key"
+        );
         match *effect {
             Effect::SetString { db, key, value, expire_at } => {
-                let former = self.database_mut(db).set(mark, key, value, expire_at, seconds_of(now));
+                let former = self.database_mut(db).set(at, key, value, expire_at, seconds_of(now));
                 self.discard(former);
             }
             Effect::Splice { db, key, offset, bytes } => {
                 let offset =
                     usize::try_from(offset).expect("the decoder and the commands bound the end of a splice");
-                self.database_mut(db).splice(mark, key, offset, bytes, seconds_of(now));
+                self.database_mut(db).splice(at, key, offset, bytes, seconds_of(now));
             }
-            Effect::Remove { db, key, .. } => self.remove(db, key, mark),
-            Effect::ExpireAt { db, key, at } => {
+            Effect::Remove { db, key, .. } => self.remove(db, key, at.mark()),
+            Effect::ExpireAt { db, key, at: deadline } => {
                 if let Some(database) = self.databases[usize::from(db)].as_mut() {
-                    database.expire_at(mark, key, at);
+                    database.expire_at(at, key, deadline);
                 }
             }
             Effect::Flush { db } => self.flush(db),
         }
+    }
+
+    /// Whether there is something to be freed elsewhere.
+    #[inline]
+    pub fn has_garbage(&self) -> bool {
+        !self.garbage.is_empty()
     }
 
     /// Takes what is to be freed elsewhere; cheap when there is nothing.

@@ -130,6 +130,13 @@ impl Node {
         (self.0.addr().get() >> TAG_SHIFT) as u16
     }
 
+    /// Whether a slot has a node with this tag; of the tag 0 an unused one seems to have one as well.
+    #[inline(always)]
+    pub(crate) fn may_be_tagged(slot: &Option<Node>, tag: u16) -> bool {
+        // No node is the word zero: see the layout of `Option<NonNull>`.
+        slot.as_ref().map_or(0, |node| node.0.addr().get()) >> TAG_SHIFT == usize::from(tag)
+    }
+
     pub(crate) fn set_tag(&mut self, tag: u16) {
         self.0 = self.block().map_addr(|address| address | usize::from(tag) << TAG_SHIFT);
     }

@@ -13,7 +13,7 @@
 
 use crate::memory::{filling_len, slice_bytes};
 use crate::node::Node;
-use crate::prefetch::prefetch;
+use crate::prefetch::prefetch_address;
 
 /// Slots of a segment before it is split: bounds the work of one split or growth. So many words are a size of which nine fill
 /// a page of the allocator; of a thousand and twenty-four, an eighth of the page would lie idle.
@@ -27,6 +27,8 @@ pub(crate) const SLOT_BYTES: usize = size_of::<Option<Node>>();
 const SPLIT_AHEAD: usize = 12;
 /// Slots of a cache line.
 const LINE_SLOTS: usize = 64 / SLOT_BYTES;
+/// Slots from a node's home on in which it most likely stands.
+const WINDOW_SLOTS: usize = 8;
 
 pub(crate) const MARK_BITS: u32 = 32;
 pub(crate) const TAG_BITS: u32 = 16;
@@ -92,36 +94,53 @@ impl Segment {
         }
     }
 
-    /// Brings the home of a mark closer: where [`Segment::find`] will begin.
+    /// Brings the home of a mark closer: where [`Segment::find`] will begin. Home and tag.
     #[inline]
-    pub(crate) fn prefetch_home(&self, mark: u32) {
-        let home = self.home(self.tag(mark));
-        prefetch(&self.slots[home]);
+    pub(crate) fn prefetch_home(&self, mark: u32) -> (usize, u16) {
+        let tag = self.tag(mark);
+        let home = self.home(tag);
+        let first = std::ptr::from_ref(&self.slots[home]);
+        prefetch_address(first.cast());
         // Half of the nodes stand beyond the line of a home that is at its end.
-        if let Some(beyond) = self.slots.get(home + LINE_SLOTS / 2) {
-            prefetch(beyond);
-        }
+        prefetch_address(first.wrapping_add(LINE_SLOTS / 2).cast());
+        (home, tag)
     }
 
-    /// Brings the node closer that `find` will most likely end at.
+    /// Brings the node closer that `find` will most likely end at, and says where it stands.
+    ///
+    /// All of a window are compared at once: how far a node stands from its home is a coin's toss, on which a loop that
+    /// leaves early would guess wrong for every other key.
     #[inline]
-    pub(crate) fn prefetch_node(&self, mark: u32) {
+    pub(crate) fn prefetch_node(&self, mark: u32) -> Option<usize> {
         let tag = self.tag(mark);
-        let mut slot = self.home(tag);
-        // Hardly any node stands further from its home; the look-up itself walks all the way.
-        for _ in 0..LINE_SLOTS {
-            match &self.slots[slot] {
-                Some(node) if node.tag() == tag => return node.prefetch(),
-                Some(_) => slot = self.after(slot),
-                None => return,
-            }
+        self.prefetch_from(self.home(tag), tag)
+    }
+
+    /// The same, given home and tag.
+    #[inline(always)]
+    pub(crate) fn prefetch_from(&self, home: usize, tag: u16) -> Option<usize> {
+        // Hardly any node stands further from its home; the look-up itself walks all the way, and around the end.
+        let window = self.slots.get(home..)?.first_chunk::<WINDOW_SLOTS>()?;
+        let mut found = 0u32;
+        for (place, slot) in window.iter().enumerate() {
+            found |= u32::from(Node::may_be_tagged(slot, tag)) << place;
         }
+        let place = found.trailing_zeros() as usize;
+        let node = window.get(place)?.as_ref()?;
+        node.prefetch();
+        Some(home + place)
     }
 
     /// The node in `slot`, if one is there.
     #[inline]
     pub(crate) fn node(&self, slot: usize) -> Option<&Node> {
         self.slots[slot].as_ref()
+    }
+
+    /// The same of a slot that there may not be.
+    #[inline]
+    pub(crate) fn node_if_any(&self, slot: usize) -> Option<&Node> {
+        self.slots.get(slot)?.as_ref()
     }
 
     #[inline]

@@ -7,6 +7,7 @@
 //! A *position* is a place in the order of marks, 0 to [`POSITIONS`]. It names the same place through every growth and
 //! split, because a node's mark never changes: that is the cursor of SCAN and of snapshots.
 
+use crate::locator::Locator;
 use crate::memory::slice_bytes;
 use crate::node::Node;
 use crate::segment::{MARK_BITS, SEGMENT_SLOTS_MAX, Segment, TAG_BITS};
@@ -58,17 +59,32 @@ impl Table {
     }
 
     #[inline]
-    pub(crate) fn find(&self, mark: u32, key: &[u8]) -> Option<&Node> {
-        let segment = self.segment(mark);
-        segment.node(segment.find(mark, key)?)
+    pub(crate) fn find(&self, at: Locator, key: &[u8]) -> Option<&Node> {
+        let (index, slot) = self.place(at, key)?;
+        self.segments[index].node(slot)
     }
 
     #[inline]
-    pub(crate) fn find_mut(&mut self, mark: u32, key: &[u8]) -> Option<&mut Node> {
+    pub(crate) fn find_mut(&mut self, at: Locator, key: &[u8]) -> Option<&mut Node> {
+        let (index, slot) = self.place(at, key)?;
+        self.segments[index].node_mut(slot)
+    }
+
+    /// The segment and the slot of a key: those guessed, if the key stands there.
+    #[inline(always)]
+    fn place(&self, at: Locator, key: &[u8]) -> Option<(usize, usize)> {
+        let (index, slot) = at.guess();
+        let guessed = self.segments.get(index).and_then(|segment| segment.node_if_any(slot));
+        if guessed.is_some_and(|node| node.has_key(key)) {
+            return Some((index, slot));
+        }
+        self.search(at.mark(), key)
+    }
+
+    #[inline(never)]
+    fn search(&self, mark: u32, key: &[u8]) -> Option<(usize, usize)> {
         let index = self.index(mark);
-        let segment = &mut self.segments[index];
-        let slot = segment.find(mark, key)?;
-        segment.node_mut(slot)
+        Some((index, self.segments[index].find(mark, key)?))
     }
 
     /// Adds a node whose key is not here yet. `mark_of_key` makes the mark of another node's key anew, for a split.
@@ -149,12 +165,24 @@ impl Table {
     /// The segment that a mark belongs to.
     #[inline]
     pub(crate) fn segment(&self, mark: u32) -> &Segment {
-        &self.segments[self.index(mark)]
+        self.segment_and_index(mark).0
+    }
+
+    /// The same with its number, as a [`Locator`] keeps it.
+    #[inline]
+    pub(crate) fn segment_and_index(&self, mark: u32) -> (&Segment, u32) {
+        let index = self.number(mark);
+        (&self.segments[index as usize], index)
     }
 
     #[inline]
     fn index(&self, mark: u32) -> usize {
-        self.directory[(u64::from(mark) >> (MARK_BITS - self.depth)) as usize] as usize
+        self.number(mark) as usize
+    }
+
+    #[inline]
+    fn number(&self, mark: u32) -> u32 {
+        self.directory[(u64::from(mark) >> (MARK_BITS - self.depth)) as usize]
     }
 
     fn is_worth_splitting(&self, index: usize) -> bool {
@@ -199,6 +227,10 @@ mod tests {
         i.to_le_bytes()
     }
 
+    fn at(i: u32) -> Locator {
+        Locator::from(hash64(3, &key(i)))
+    }
+
     fn mark(i: u32) -> u32 {
         mark_of_key(&key(i))
     }
@@ -221,7 +253,7 @@ mod tests {
     fn nodes_survive_splits() {
         let mut table = filled(1_000);
         assert!(table.is_big());
-        assert!((0..1_000).all(|i| table.find_mut(mark(i), &key(i)).is_some()));
+        assert!((0..1_000).all(|i| table.find_mut(at(i), &key(i)).is_some()));
         assert!((0..1_000).all(|i| table.remove(mark(i), &key(i)).is_some()));
         assert_eq!((table.len(), table.iter().count()), (0, 0));
     }
@@ -232,8 +264,8 @@ mod tests {
         let mut table = filled(50_000);
         assert!(table.segments.len() > 50 && table.depth >= 6);
         assert!(table.segments.iter().all(|segment| segment.slots() <= SEGMENT_SLOTS_MAX));
-        assert!((0..50_000).all(|i| table.find(mark(i), &key(i)).is_some()));
-        assert!(table.find(mark(50_000), &key(50_000)).is_none());
+        assert!((0..50_000).all(|i| table.find(at(i), &key(i)).is_some()));
+        assert!(table.find(at(50_000), &key(50_000)).is_none());
         assert_eq!((table.len(), table.iter().count()), (50_000, 50_000));
         assert_eq!(table.segment_bytes, recount_bytes(&table));
         let slots: usize = table.segments.iter().map(Segment::slots).sum();
@@ -271,7 +303,10 @@ mod tests {
         assert_eq!(table.with_tag_of(0x1234_5678).count(), 5_000);
         (5_000..10_000).for_each(|i| table.insert(mark(i), node(&key(i)), mark_of_key));
         assert!(table.directory.len() <= 64, "{}", table.directory.len());
-        assert!((0..10_000).all(|i| table.find(mark(i), &key(i)).is_some()));
+        assert!(
+            (0..10_000)
+                .all(|i| table.find(Locator::from(u64::from(mark(i)) << MARK_BITS), &key(i)).is_some())
+        );
     }
 
     #[test]

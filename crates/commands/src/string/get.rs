@@ -7,6 +7,7 @@ use crate::error::{CommandError, Outcome, answer};
 use crate::table::{Command, Flags, KeyFlags, KeySpec, Keys, Run};
 use effect::Effect;
 use protocol::Reply;
+use store::EntryRef;
 
 pub(crate) const COMMANDS: &[Command] = &[
     Command {
@@ -45,8 +46,14 @@ pub(crate) const COMMANDS: &[Command] = &[
     },
 ];
 
-fn get(ctx: &mut ReadCtx<'_>, args: Args<'_>, reply: &mut Reply<'_>) {
-    let outcome = reply_string(reply, ctx.get(args.at(1)));
+pub(crate) fn get(ctx: &mut ReadCtx<'_>, args: Args<'_>, reply: &mut Reply<'_>) {
+    reply_entry(reply, ctx.get(args.at(1)));
+}
+
+/// The reply of GET.
+#[inline]
+pub(crate) fn reply_entry(reply: &mut Reply<'_>, entry: Option<EntryRef<'_>>) {
+    let outcome = reply_string(reply, entry);
     answer(reply, outcome);
 }
 

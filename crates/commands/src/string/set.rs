@@ -111,7 +111,7 @@ impl<'a> Options<'a> {
     }
 }
 
-fn set(ctx: &mut WriteCtx<'_>, args: Args<'_>, reply: &mut Reply<'_>) {
+pub(crate) fn set(ctx: &mut WriteCtx<'_>, args: Args<'_>, reply: &mut Reply<'_>) {
     if args.len() == 3 {
         ctx.set_string(args.at(1), args.at(2), None);
         reply.ok();

@@ -11,8 +11,9 @@ use crate::cells::Wandering;
 use crate::connection::Connection;
 use crate::spot::Spot;
 use crate::target::Key;
-use commands::{Args, Command, Run};
+use commands::{Args, Command, Express, Run};
 use protocol::{Args as ParsedArgs, Limits as ParseLimits, Parsed, Parser, ProtocolError};
+use protocol::{Shape, ShapedArgs};
 use smallvec::SmallVec;
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -20,9 +21,11 @@ use stdx::PartitionId;
 use store::Warm;
 
 /// Most commands parsed ahead.
-const COMMANDS_MAX: usize = 64;
+pub(super) const COMMANDS_MAX: usize = 64;
 /// Most keys warmed up at once: a few cache lines each have to fit the first cache.
 const KEYS_MAX: usize = 256;
+/// Beginnings of commands that are remembered: what one application sends over and over is a handful.
+const SHAPES_MAX: usize = 4;
 
 /// Words that most commands have at most.
 pub(super) const FEW_WORDS: usize = 6;
@@ -33,26 +36,54 @@ pub(super) type Words<'a> = SmallVec<[&'a [u8]; 16]>;
 /// Commands parsed and not yet run.
 #[derive(Default)]
 pub(super) struct Ahead {
-    parsed: Vec<ParsedArgs>,
     steps: Vec<Step>,
     spots: Vec<Spot>,
+    /// Words of the commands that have no known shape, and how many of these vectors are in use.
+    parsed: Vec<ParsedArgs>,
+    parsed_len: usize,
     /// Connections whose commands these are, in the order in which they will be run.
     seats: VecDeque<Seat>,
+    shapes: Shapes,
     /// For connections that are only looked at.
     scratch: ParsedArgs,
 }
 
 /// One command.
-#[derive(Clone)]
 pub(super) struct Step {
     /// Its row; `None` if there is none, and `commands::find` says why.
     pub(super) command: Option<&'static Command>,
     /// See [`Command::is_brief`].
     pub(super) brief: bool,
+    /// See [`Command::express`].
+    pub(super) express: Express,
     /// Where it stands in the input.
     pub(super) span: Range<usize>,
+    words: StepWords,
     /// Its keys among the spots; fewer than it has if there was no room.
-    spots: Range<usize>,
+    spots: Range<u32>,
+}
+
+/// Where the words of a command are noted.
+#[derive(Clone, Copy)]
+enum StepWords {
+    Shaped(ShapedArgs),
+    /// A vector of `Ahead::parsed`.
+    Parsed(usize),
+}
+
+/// How brief commands begin that were met lately.
+#[derive(Default)]
+struct Shapes {
+    known: SmallVec<[Known; SHAPES_MAX]>,
+    /// The one to be replaced next.
+    next: usize,
+}
+
+/// A beginning, and what is known of the commands that begin so.
+struct Known {
+    shape: Shape,
+    command: &'static Command,
+    express: Express,
 }
 
 /// The commands of one connection.
@@ -74,12 +105,69 @@ pub(super) enum Tail {
     Broken(ProtocolError),
 }
 
+impl Step {
+    /// Whether it is the same command, to be run in the same way.
+    #[inline]
+    pub(super) fn is_like(&self, other: &Step) -> bool {
+        let same = match (self.command, other.command) {
+            (Some(one), Some(other)) => std::ptr::eq(one, other),
+            _ => false,
+        };
+        same && self.express == other.express
+    }
+}
+
+impl Shapes {
+    /// What is known of the command at the start of `input`, its words and its length.
+    #[inline(always)]
+    fn find(&self, input: &[u8], limits: &ParseLimits) -> Option<(&Known, ShapedArgs, usize)> {
+        for known in &self.known {
+            if let Some((words, consumed)) = known.shape.find(input, limits) {
+                return Some((known, words, consumed));
+            }
+        }
+        None
+    }
+
+    fn learn(&mut self, shape: Shape, command: &'static Command) {
+        if self.known.iter().any(|known| known.shape == shape) {
+            return;
+        }
+        let known = Known { shape, command, express: command.express(shape.words()) };
+        if self.known.len() < SHAPES_MAX {
+            self.known.push(known);
+        } else if let Some(place) = self.known.get_mut(self.next) {
+            *place = known;
+            self.next = (self.next + 1) % SHAPES_MAX;
+        }
+    }
+}
+
 impl Ahead {
     /// Forgets what was parsed and not run.
     fn clear(&mut self) {
         self.steps.clear();
         self.spots.clear();
+        self.parsed_len = 0;
         self.seats.clear();
+    }
+
+    /// Several steps.
+    #[inline]
+    pub(super) fn stretch(&self, range: Range<usize>) -> &[Step] {
+        self.steps.get(range).unwrap_or_default()
+    }
+
+    /// Key, value (empty if there is none) and place of a step that [`Step::express`] says something of.
+    #[inline(always)]
+    pub(super) fn key_and_value<'a>(
+        &'a self,
+        step: &Step,
+        input: &'a [u8],
+    ) -> Option<(&'a [u8], &'a [u8], &'a Spot)> {
+        let StepWords::Shaped(words) = &step.words else { return None };
+        let source = input.get(step.span.clone())?;
+        Some((words.second(source)?, words.third(source)?, self.spots.get(step.spots.start as usize)?))
     }
 
     /// What was parsed for this connection.
@@ -96,69 +184,103 @@ impl Ahead {
     /// The places of a step's keys, in their order.
     #[inline]
     pub(super) fn spots(&self, step: &Step) -> &[Spot] {
-        self.spots.get(step.spots.clone()).unwrap_or_default()
+        self.spots.get(step.spots.start as usize..step.spots.end as usize).unwrap_or_default()
     }
 
     /// The words of a step, if they are few.
     #[inline]
     pub(super) fn few_words<'w, 'a>(
         &'a self,
-        index: usize,
+        step: &Step,
         input: &'a [u8],
         room: &'w mut [&'a [u8]; FEW_WORDS],
     ) -> Option<&'w [&'a [u8]]> {
-        let (parsed, step) = (self.parsed.get(index)?, self.steps.get(index)?);
         let source = input.get(step.span.start..)?;
-        let words = room.get_mut(..parsed.len())?;
-        for (place, word) in words.iter_mut().enumerate() {
-            *word = parsed.get(source, place)?;
+        match &step.words {
+            StepWords::Shaped(shaped) => {
+                let (words, len) = shaped.fill(source)?;
+                *room.first_chunk_mut()? = words;
+                room.get(..len)
+            }
+            StepWords::Parsed(index) => {
+                let parsed = self.parsed.get(*index)?;
+                let words = room.get_mut(..parsed.len())?;
+                for (place, word) in words.iter_mut().enumerate() {
+                    *word = parsed.get(source, place)?;
+                }
+                Some(words)
+            }
         }
-        Some(words)
     }
 
     /// Replaces the content of `words` by those of a step.
-    #[inline]
     pub(super) fn words<'a>(&'a self, index: usize, input: &'a [u8], words: &mut Words<'a>) {
         words.clear();
-        if let (Some(parsed), Some(step)) = (self.parsed.get(index), self.steps.get(index)) {
-            parsed.fill(input.get(step.span.start..).unwrap_or_default(), words);
+        let Some(step) = self.steps.get(index) else { return };
+        let source = input.get(step.span.start..).unwrap_or_default();
+        match step.words {
+            StepWords::Shaped(shaped) => {
+                words.extend(
+                    shaped.fill(source).iter().flat_map(|(words, len)| words[..*len].iter().copied()),
+                );
+            }
+            StepWords::Parsed(index) => {
+                if let Some(parsed) = self.parsed.get(index) {
+                    parsed.fill(source, words);
+                }
+            }
         }
     }
 
-    /// Parses up to `most` commands of `input` from `at` on. `partial` holds the words of a first command that has
-    /// arrived in part, now or earlier.
+    /// Parses up to `most` commands of `input` from `at` on, finds their rows, and with `place` where their keys are.
+    /// `partial` holds the words of a first command that has arrived in part, now or earlier.
     fn parse(
         &mut self,
         key: Key,
         (parser, partial): (&mut Parser, &mut ParsedArgs),
         (input, mut at): (&[u8], usize),
-        limits: &ParseLimits,
-        most: usize,
+        (limits, most): (&ParseLimits, usize),
+        place: impl Fn(&[u8]) -> Option<Spot>,
     ) {
         let first = self.steps.len();
-        let mut end = at;
+        let end_max = first.saturating_add(most).min(COMMANDS_MAX);
+        let (mut end, mut resumes) = (at, !parser.is_at_start());
         let mut tail = Tail::Open;
-        while self.steps.len() < first.saturating_add(most).min(COMMANDS_MAX) {
-            let index = self.steps.len();
+        while self.steps.len() < end_max {
+            let rest = input.get(end..).unwrap_or_default();
+            if !resumes && let Some((known, words, consumed)) = self.shapes.find(rest, limits) {
+                let start = count(&self.spots);
+                if let Some(spot) = words.second(rest).and_then(&place) {
+                    self.spots.push(spot);
+                }
+                self.steps.push(Step {
+                    command: Some(known.command),
+                    brief: true,
+                    express: known.express,
+                    span: end..end + consumed,
+                    words: StepWords::Shaped(words),
+                    spots: start..count(&self.spots),
+                });
+                end += consumed;
+                continue;
+            }
+            let index = self.parsed_len;
             if self.parsed.len() == index {
                 self.parsed.push(ParsedArgs::new());
             }
-            let parsed = if index == first { &mut *partial } else { &mut self.parsed[index] };
-            match parser.parse(input.get(end..).unwrap_or_default(), parsed, limits) {
+            let parsed = if resumes { &mut *partial } else { &mut self.parsed[index] };
+            match parser.parse(rest, parsed, limits) {
                 Ok(Parsed::Command { consumed }) => {
-                    if index == first {
+                    if std::mem::take(&mut resumes) {
                         std::mem::swap(partial, &mut self.parsed[index]);
                         partial.clear();
                     }
-                    self.steps.push(Step {
-                        command: None,
-                        brief: false,
-                        span: end..end + consumed,
-                        spots: 0..0,
-                    });
+                    self.parsed_len += 1;
+                    self.plan(index, input, end..end + consumed, &place);
                     end += consumed;
                 }
                 Ok(Parsed::Empty { consumed }) => {
+                    resumes = false;
                     end += consumed;
                     match self.steps.get_mut(first..).and_then(<[Step]>::last_mut) {
                         Some(step) => step.span.end = end,
@@ -166,7 +288,7 @@ impl Ahead {
                     }
                 }
                 Ok(Parsed::Incomplete { .. }) => {
-                    if index > first {
+                    if !resumes {
                         std::mem::swap(partial, &mut self.parsed[index]);
                     }
                     tail = Tail::Incomplete;
@@ -181,38 +303,41 @@ impl Ahead {
         self.seats.push_back(Seat { key, steps: first..self.steps.len(), tail, at });
     }
 
-    /// Finds the row of every step from `first` on, and with `place` where its keys are.
-    fn plan(&mut self, first: usize, input: &[u8], place: impl Fn(&[u8]) -> Option<Spot>) {
-        let Ahead { parsed, steps, spots, .. } = self;
+    /// Adds the step of a command whose words are in the vector number `index`.
+    fn plan(
+        &mut self,
+        index: usize,
+        input: &[u8],
+        span: Range<usize>,
+        place: impl Fn(&[u8]) -> Option<Spot>,
+    ) {
+        let Ahead { parsed, steps, spots, shapes, .. } = self;
+        let source = input.get(span.start..).unwrap_or_default();
+        let (parsed, start) = (&parsed[index], count(spots));
         let mut words: Words<'_> = SmallVec::new();
-        // Most commands of a pipeline are the same as the one before.
-        let mut former: Option<(&[u8], usize, &'static Command)> = None;
-        for (parsed, step) in parsed.iter().zip(steps.iter_mut()).skip(first) {
-            let source = input.get(step.span.start..).unwrap_or_default();
-            let Some(name) = parsed.get(source, 0) else { continue };
-            let command = match former {
-                Some((other, len, command)) if other == name && len == parsed.len() => command,
-                _ => {
-                    parsed.fill(source, &mut words);
-                    let Ok(command) = commands::find(Args::new(&words)) else { continue };
-                    // What a container's second word is for is not in the name.
-                    former = (!command.name.contains('|')).then_some((name, words.len(), command));
-                    command
-                }
-            };
-            (step.command, step.brief) = (Some(command), command.is_brief());
-            let start = spots.len();
-            if step.brief {
-                spots.extend(parsed.get(source, 1).and_then(&place));
-            } else if matches!(command.run, Run::Read(_) | Run::Write(_) | Run::Fanout { .. }) {
-                parsed.fill(source, &mut words);
-                let args = Args::new(&words);
-                let keys = command.key_positions(args).filter_map(|index| args.get(index));
-                spots.extend(keys.take(KEYS_MAX.saturating_sub(start)).map_while(&place));
+        parsed.fill(source, &mut words);
+        let args = Args::new(&words);
+        let command = if words.is_empty() { None } else { commands::find(args).ok() };
+        let brief = command.is_some_and(Command::is_brief);
+        if let Some(command) = command {
+            if brief && let Some(shape) = Shape::of(parsed, source) {
+                shapes.learn(shape, command);
             }
-            step.spots = start..spots.len();
+            if matches!(command.run, Run::Read(_) | Run::Write(_) | Run::Fanout { .. }) {
+                let keys = command.key_positions(args).filter_map(|index| args.get(index));
+                spots.extend(keys.take(KEYS_MAX.saturating_sub(spots.len())).map_while(place));
+            }
         }
+        let words = StepWords::Parsed(index);
+        let express = Express::No;
+        steps.push(Step { command, brief, express, span, words, spots: start..count(spots) });
     }
+}
+
+/// How many there are: never more than [`KEYS_MAX`], and one per command.
+#[inline]
+fn count(spots: &[Spot]) -> u32 {
+    spots.len() as u32
 }
 
 impl Worker {
@@ -235,7 +360,7 @@ impl Worker {
             }
         }
         ahead.scratch = scratch;
-        self.warm_up(&ahead);
+        self.warm(&mut ahead.spots);
         self.ahead = ahead;
         prepared
     }
@@ -255,7 +380,7 @@ impl Worker {
         self.look_ahead(ahead, key, connection, (&mut parser, &mut partial), (input, at));
         (connection.parser, connection.parsed) = (parser, partial);
         if ahead.spots.len() > 1 {
-            self.warm_up(ahead);
+            self.warm(&mut ahead.spots);
         }
         ahead.seats.pop_front().expect("one connection was looked at")
     }
@@ -266,49 +391,49 @@ impl Worker {
         key: Key,
         connection: &Connection,
         parser: (&mut Parser, &mut ParsedArgs),
-        (input, at): (&[u8], usize),
+        input: (&[u8], usize),
     ) {
         let limits = self.parse_limits(connection);
         // Authenticating changes the limits of what follows.
         let most = if connection.session.authenticated { usize::MAX } else { 1 };
-        let first = ahead.steps.len();
-        ahead.parse(key, parser, (input, at), &limits, most);
         let (partitions, db) = (self.routing.partitions(), connection.session.db);
-        ahead.plan(first, input, |key| {
-            (partitions > 0).then(|| Spot {
-                db,
-                partition: PartitionId::of_key(key, partitions),
-                hash: self.shared.hash(key),
-            })
+        let seed = self.shared.hash_seed();
+        ahead.parse(key, parser, input, (&limits, most), |key| {
+            if partitions == 0 {
+                return None;
+            }
+            let (slot, hash) = stdx::key::slot_and_hash(seed, key);
+            Some(Spot { db, partition: PartitionId::of_slot(slot, partitions), locator: hash.into() })
         });
     }
 
-    /// Brings the keys of the steps closer, those of partitions that this node is primary of.
-    fn warm_up(&self, ahead: &Ahead) {
-        self.warm(ahead.spots.iter().filter(|spot| self.routing.own_reign(spot.partition).is_some()));
-    }
-
-    /// Brings keys closer: their places in the tables, then their entries.
-    pub(super) fn warm<'s>(&self, spots: impl Iterator<Item = &'s Spot> + Clone) {
+    /// Brings keys closer: their places in the tables, then their entries; and notes where they were seen.
+    pub(super) fn warm(&self, spots: &mut [Spot]) {
         if let Some(states) = self.cells.try_lock_all() {
-            let warm =
-                |spot: &Spot| states.get(usize::from(spot.partition.0))?.store.warm(spot.db, spot.hash);
-            let warm: SmallVec<[Warm<'_>; KEYS_MAX]> = spots.filter_map(warm).collect();
-            warm.iter().for_each(|warm| warm.prefetch_entry());
+            let warm = |spot: &Spot| {
+                let state = states.get(usize::from(spot.partition.0))?;
+                state.store.warm(spot.db, spot.locator.hash())
+            };
+            let warm: SmallVec<[Option<Warm<'_>>; KEYS_MAX]> = spots.iter().map(warm).collect();
+            for (spot, warm) in spots.iter_mut().zip(warm) {
+                if let Some(warm) = warm {
+                    spot.locator = warm.prefetch_entry(spot.locator.hash());
+                }
+            }
             return;
         }
         let mut lock = Wandering::default();
-        for spot in spots.clone() {
+        for spot in spots.iter() {
             if let Some(state) = lock.try_go(&self.cells, spot.partition) {
-                state.store.warm(spot.db, spot.hash);
+                state.store.warm(spot.db, spot.locator.hash());
             }
         }
         for spot in spots {
             // What is found cannot be kept while the lock wanders: walked to again, and close by now.
             if let Some(state) = lock.try_go(&self.cells, spot.partition)
-                && let Some(warm) = state.store.warm(spot.db, spot.hash)
+                && let Some(warm) = state.store.warm(spot.db, spot.locator.hash())
             {
-                warm.prefetch_entry();
+                spot.locator = warm.prefetch_entry(spot.locator.hash());
             }
         }
     }

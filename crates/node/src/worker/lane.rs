@@ -8,22 +8,23 @@
 //! The lane never waits for anything and refuses nothing by itself: what is unusual (a partition that is elsewhere or
 //! moving, a transaction, a paused or subscribed client) ends the run, and the command takes the ordinary way.
 
-use super::ahead::{Ahead, FEW_WORDS, Words};
+use super::ahead::{Ahead, COMMANDS_MAX, FEW_WORDS, Step, Words};
 use super::{IN_DOUBT, TRY_AGAIN, Worker};
 use crate::cells::{Cells, Wandering};
 use crate::connection::{Connection, RepliesToCome};
 use crate::execute::access;
-use crate::partition::Role;
+use crate::partition::State;
 use crate::routing::Routing;
 use crate::spot::Spot;
 use crate::stats::Counter;
 use crate::target::{Delivery, Key, Owner, Target};
+use commands::express::{self, Client, Express};
 use commands::session::ReplyMode;
 use commands::{Args, Command, Placed, ReadCtx, Run, WriteCtx};
 use protocol::{Reply, Version};
 use smallvec::SmallVec;
 use std::ops::Range;
-use stdx::{Mono, PartitionId, Wall};
+use stdx::{Mono, PartitionId};
 use store::Garbage;
 
 /// A longer command or reply is the last of its run, so that the clock tells how long it took.
@@ -31,12 +32,56 @@ const BRIEF_BYTES_MAX: usize = 16 * 1024;
 /// Whoever wants to see commands that are faster than this wants each of them timed.
 const TIMED_RUN_US: i64 = 1_000;
 
-/// One reply of a run.
-pub(super) struct Answer {
-    /// Where it ends in the output.
-    end: usize,
-    /// Commits it waits for.
-    gates: u32,
+/// The replies of a run: of most nothing needs to be known but that they are there.
+#[derive(Default)]
+pub(super) struct Replies {
+    len: usize,
+    /// By bits, those of commands that wrote.
+    wrote: u64,
+    /// By bits, those that wait for a commit.
+    gated: u64,
+    /// Where the first one that waits begins, and each ends from that one on.
+    edges: Vec<usize>,
+}
+
+const _: () = assert!(COMMANDS_MAX <= u64::BITS as usize, "a run has a bit for each of its commands");
+
+impl Replies {
+    fn clear(&mut self) {
+        (self.len, self.wrote, self.gated) = (0, 0, 0);
+        self.edges.clear();
+    }
+
+    /// One more, from `start` to `end` of the output.
+    #[inline(always)]
+    fn push(&mut self, (start, end): (usize, usize), Closed { waits, wrote }: Closed) {
+        self.wrote |= u64::from(wrote) << self.len;
+        self.gated |= u64::from(waits) << self.len;
+        self.len += 1;
+        if self.gated != 0 {
+            self.note(start, end);
+        }
+    }
+
+    fn note(&mut self, start: usize, end: usize) {
+        if self.edges.is_empty() {
+            self.edges.push(start);
+        }
+        self.edges.push(end);
+    }
+
+    /// Whether the commands, one after the other, wrote, and whether their replies wait.
+    fn iter(&self) -> impl Iterator<Item = Closed> + use<> {
+        let (wrote, gated) = (self.wrote, self.gated);
+        (0..self.len).map(move |at| Closed { waits: gated >> at & 1 == 1, wrote: wrote >> at & 1 == 1 })
+    }
+}
+
+/// What came of a command.
+#[derive(Clone, Copy)]
+struct Closed {
+    /// Its reply waits for a commit.
+    waits: bool,
     wrote: bool,
 }
 
@@ -45,17 +90,21 @@ struct Lane<'w> {
     cells: &'w Cells,
     routing: &'w Routing,
     lock: Wandering<'w>,
-    pump: &'w mut Vec<PartitionId>,
-    db: u8,
-    touch: bool,
+    client: Client,
     version: Version,
-    now: Mono,
-    wall: Wall,
-    wait_for_in_sync: bool,
-    /// Who waits for the next commit, if the reply needs one.
-    target: Target,
-    garbage: SmallVec<[Garbage; 1]>,
     lookups: (u64, u64),
+    closing: Closing<'w>,
+}
+
+/// What it takes to close a command.
+struct Closing<'w> {
+    pump: &'w mut Vec<PartitionId>,
+    now: Mono,
+    wait_for_in_sync: bool,
+    /// Who waits for the next commit, if the reply needs one: the slot is that of the reply that comes next.
+    target: Target,
+    to_come: RepliesToCome,
+    garbage: SmallVec<[Garbage; 1]>,
 }
 
 impl Worker {
@@ -77,23 +126,18 @@ impl Worker {
         let base = out.len();
         let to_come = connection.replies_to_come();
         let started = self.now;
-        let mut answers = std::mem::take(&mut self.answers);
-        answers.clear();
-        self.run_brief(key, connection, ahead, (input, steps.clone()), (&mut out, &mut answers));
-        let ran = answers.len();
-        if ran == 0 {
-            if direct {
-                connection.output = out;
-            }
-            self.answers = answers;
-            return 0;
+        let mut replies = std::mem::take(&mut self.replies);
+        replies.clear();
+        self.run_brief(key, connection, ahead, (input, steps.clone()), (&mut out, &mut replies));
+        let ran = replies.len;
+        if ran > 0 && !self.shared.may_serve(self.now) {
+            self.withhold(key, to_come, base, &mut out, &mut replies);
         }
-        if !self.shared.may_serve(self.now) {
-            self.withhold(key, to_come, base, &mut out, &mut answers);
+        publish(connection, direct, out, &replies);
+        self.replies = replies;
+        if ran > 0 {
+            self.account_run(connection, ahead, input, steps.start + ran - 1, started);
         }
-        publish(connection, direct, base, out, &answers);
-        self.answers = answers;
-        self.account_run(connection, ahead, input, steps.start + ran - 1, started);
         ran
     }
 
@@ -104,45 +148,57 @@ impl Worker {
         connection: &Connection,
         ahead: &Ahead,
         (input, steps): (&[u8], Range<usize>),
-        (out, answers): (&mut Vec<u8>, &mut Vec<Answer>),
+        (out, replies): (&mut Vec<u8>, &mut Replies),
     ) {
-        let mut places = connection.replies_to_come();
         let stats = self.shared.stats.of(self.index);
         let mut tally = Tally { stats, runs: SmallVec::new() };
+        let target = self.target(Owner::Connection(key), connection.next_slot());
         let mut lane = Lane {
-            target: self.target(Owner::Connection(key), connection.next_slot()),
             cells: &self.cells,
             routing: &self.routing,
             lock: Wandering::default(),
-            pump: &mut self.pump,
-            db: connection.session.db,
-            touch: !connection.session.no_touch,
+            client: Client { db: connection.session.db, touch: !connection.session.no_touch, now: self.wall },
             version: connection.session.version,
-            now: self.now,
-            wall: self.wall,
-            wait_for_in_sync: self.shared.config.wait_for_in_sync,
-            garbage: SmallVec::new(),
             lookups: (0, 0),
+            closing: Closing {
+                target,
+                to_come: connection.replies_to_come(),
+                pump: &mut self.pump,
+                now: self.now,
+                wait_for_in_sync: self.shared.config.wait_for_in_sync,
+                garbage: SmallVec::new(),
+            },
         };
-        for index in steps {
-            let Some(step) = ahead.step(index).filter(|step| step.brief) else { break };
-            let (Some(command), [spot]) = (step.command, ahead.spots(step)) else { break };
-            let mut room = [&[][..]; FEW_WORDS];
-            let Some(words) = ahead.few_words(index, input, &mut room) else { break };
-            let start = out.len();
-            lane.target.slot = places.gated();
-            let Some((gates, wrote)) = lane.step(command, Args::new(words), spot, out) else { break };
-            places.answered(gates > 0);
-            tally.count(command, out.get(start..).unwrap_or_default());
-            answers.push(Answer { end: out.len(), gates, wrote });
-            if step.span.len() > BRIEF_BYTES_MAX || out.len() - start > BRIEF_BYTES_MAX {
+        let mut rest = ahead.stretch(steps);
+        while let Some(first) = rest.first().filter(|step| step.brief) {
+            let (mut failed, before) = (0, replies.len);
+            for step in rest {
+                if !step.is_like(first) {
+                    break;
+                }
+                let start = out.len();
+                let Some(closed) = lane.step(ahead, step, input, out) else { break };
+                replies.push((start, out.len()), closed);
+                if step.express == Express::No && out.get(start) == Some(&b'-') {
+                    failed += 1;
+                    stats.error(out.get(start + 1..).unwrap_or_default());
+                }
+                if step.span.len().max(out.len() - start) > BRIEF_BYTES_MAX {
+                    rest = &[];
+                    break;
+                }
+            }
+            let ran = replies.len - before;
+            if ran == 0 {
                 break;
             }
+            tally.runs.extend(first.command.map(|command| (command, ran as u64, failed)));
+            rest = rest.get(ran..).unwrap_or_default();
         }
-        let Lane { garbage, lookups, lock, .. } = lane;
+        let Lane { closing, lookups, lock, .. } = lane;
         drop(lock);
-        drop(garbage);
-        if !answers.is_empty() {
+        drop(closing);
+        if replies.len > 0 {
             let started = std::mem::replace(&mut self.now, self.shared.clock.mono());
             tally.close(self.now.0 - started.0, lookups);
         }
@@ -171,17 +227,21 @@ impl Worker {
         mut places: RepliesToCome,
         base: usize,
         out: &mut Vec<u8>,
-        answers: &mut [Answer],
+        replies: &mut Replies,
     ) {
         out.truncate(base);
-        for answer in answers {
+        replies.edges.clear();
+        for closed in replies.iter() {
             let slot = places.gated();
-            places.answered(answer.gates > 0);
-            out.extend_from_slice(if answer.wrote { IN_DOUBT } else { TRY_AGAIN });
-            answer.end = out.len();
-            if answer.gates > 0 {
+            places.answered(closed.waits);
+            let start = out.len();
+            out.extend_from_slice(if closed.wrote { IN_DOUBT } else { TRY_AGAIN });
+            if replies.gated != 0 && (closed.waits || !replies.edges.is_empty()) {
+                replies.note(start, out.len());
+            }
+            if closed.waits {
                 let target = self.target(Owner::Connection(key), slot);
-                self.deliveries.push_back((target, Delivery::Unconfirmed { wrote: answer.wrote }));
+                self.deliveries.push_back((target, Delivery::Unconfirmed { wrote: closed.wrote }));
             }
         }
     }
@@ -209,27 +269,41 @@ impl Worker {
 
 impl Lane<'_> {
     /// Runs one command; `None` if it cannot run in the lane now, and nothing has happened.
-    #[inline]
-    fn step(
-        &mut self,
-        command: &Command,
-        args: Args<'_>,
-        spot: &Spot,
-        out: &mut Vec<u8>,
-    ) -> Option<(u32, bool)> {
-        let reign = self.routing.own_reign(spot.partition)?;
-        let state = self.lock.go(self.cells, spot.partition)?;
-        if state.reign != reign || state.handing_over || !matches!(state.role, Role::Primary(_)) {
-            return None;
+    #[inline(always)]
+    fn step(&mut self, ahead: &Ahead, step: &Step, input: &[u8], out: &mut Vec<u8>) -> Option<Closed> {
+        if step.express == Express::No {
+            return self.by_context(ahead, step, input, out);
         }
-        let mut access = [access(spot.partition, state)];
-        let placed = [Placed { key: args.at(1), hash: spot.hash, access: 0 }];
+        let (key, value, spot) = ahead.key_and_value(step, input)?;
+        let reign = self.routing.own_reign(spot.partition)?;
+        let state = self.lock.go(self.cells, spot.partition).filter(|state| state.serves(reign))?;
         let mut reply = Reply::new(out, self.version);
-        let partitions = self.cells.len();
+        if step.express == Express::Get {
+            let hit = express::get(&mut state.store, self.client, key, spot.locator, &mut reply);
+            self.lookups.0 += u64::from(hit);
+            self.lookups.1 += u64::from(!hit);
+        } else {
+            let access = &mut access(spot.partition, state);
+            express::set(access, self.client, (key, value), spot.locator, &mut reply);
+        }
+        Some(self.closing.conclude(state, self.client.db, spot))
+    }
+
+    /// The same of any brief command.
+    fn by_context(&mut self, ahead: &Ahead, step: &Step, input: &[u8], out: &mut Vec<u8>) -> Option<Closed> {
+        let (Some(command), [spot]) = (step.command, ahead.spots(step)) else { return None };
+        let mut room = [&[][..]; FEW_WORDS];
+        let args = Args::new(ahead.few_words(step, input, &mut room)?);
+        let reign = self.routing.own_reign(spot.partition)?;
+        let state = self.lock.go(self.cells, spot.partition).filter(|state| state.serves(reign))?;
+        let mut access = [access(spot.partition, state)];
+        let placed = [Placed { key: args.at(1), locator: spot.locator, access: 0 }];
+        let mut reply = Reply::new(out, self.version);
+        let (partitions, Client { db, touch, now }) = (self.cells.len(), self.client);
         match command.run {
             Run::Read(read) => {
-                let mut context = ReadCtx::new(self.db, self.wall, partitions, &mut access);
-                context.touch = self.touch;
+                let mut context = ReadCtx::new(db, now, partitions, &mut access);
+                context.touch = touch;
                 context.place(&placed);
                 read(&mut context, args, &mut reply);
                 let (hits, misses) = context.lookups();
@@ -237,37 +311,48 @@ impl Lane<'_> {
                 self.lookups.1 += misses;
             }
             Run::Write(write) => {
-                let mut context = WriteCtx::new(self.db, self.wall, partitions, &mut access);
-                context.touch = self.touch;
+                let mut context = WriteCtx::new(db, now, partitions, &mut access);
+                context.touch = touch;
                 context.place(&placed);
                 write(&mut context, args, &mut reply);
             }
             _ => unreachable!("brief commands read or write"),
         }
-        self.conclude(spot, args)
+        Some(self.closing.conclude(state, db, spot))
     }
+}
 
+impl Closing<'_> {
     /// Logs what was written and registers the reply if it has to wait for a commit.
-    #[inline]
-    fn conclude(&mut self, spot: &Spot, args: Args<'_>) -> Option<(u32, bool)> {
-        let state = self.lock.go(self.cells, spot.partition)?;
+    #[inline(always)]
+    fn conclude(&mut self, state: &mut State, db: u8, spot: &Spot) -> Closed {
         let wrote = state.conclude(self.now);
         if wrote.is_some() {
-            let garbage = state.store.take_garbage();
-            if !garbage.is_empty() {
-                self.garbage.push(garbage);
-            }
-            if state.has_peers() && !std::mem::replace(&mut state.pump_queued, true) {
-                self.pump.push(spot.partition);
-            }
+            self.tidy(state, spot);
         }
-        if !self.wait_for_in_sync {
-            return Some((0, wrote.is_some()));
+        let mut waits = false;
+        if self.wait_for_in_sync {
+            // What was written last comes after everything that was seen.
+            let counter = wrote.unwrap_or_else(|| state.dirty_counter(db, spot.locator.hash()));
+            waits = counter > 0 && self.waits_for(state, counter, wrote.is_some());
         }
-        // What was written last comes after everything that was seen.
-        let counter = wrote.unwrap_or_else(|| state.dirty_counter(self.db, args.at(1)));
-        let waits = counter > 0 && state.wait_for(counter, self.target, wrote.is_some());
-        Some((u32::from(waits), wrote.is_some()))
+        self.to_come.answered(waits);
+        Closed { waits, wrote: wrote.is_some() }
+    }
+
+    #[inline(always)]
+    fn tidy(&mut self, state: &mut State, spot: &Spot) {
+        if state.store.has_garbage() {
+            self.garbage.push(state.store.take_garbage());
+        }
+        if state.has_peers() && !std::mem::replace(&mut state.pump_queued, true) {
+            self.pump.push(spot.partition);
+        }
+    }
+
+    fn waits_for(&mut self, state: &mut State, counter: u64, wrote: bool) -> bool {
+        self.target.slot = self.to_come.gated();
+        state.wait_for(counter, self.target, wrote)
     }
 }
 
@@ -279,21 +364,6 @@ struct Tally<'s> {
 }
 
 impl Tally<'_> {
-    #[inline]
-    fn count(&mut self, command: &'static Command, reply: &[u8]) {
-        let failed = u64::from(reply.first() == Some(&b'-'));
-        if failed > 0 {
-            self.stats.error(&reply[1..]);
-        }
-        match self.runs.last_mut() {
-            Some((last, count, failures)) if std::ptr::eq(*last, command) => {
-                *count += 1;
-                *failures += failed;
-            }
-            _ => self.runs.push((command, 1, failed)),
-        }
-    }
-
     /// Every command of a run is said to have taken the same time: the clock was read once.
     fn close(&self, nanos: u64, (hits, misses): (u64, u64)) {
         let commands: u64 = self.runs.iter().map(|(_, count, _)| count).sum();
@@ -311,27 +381,29 @@ impl Tally<'_> {
     }
 }
 
-/// Hands the replies of a run, from `base` on in `out`, to the connection.
-fn publish(connection: &mut Connection, direct: bool, base: usize, mut out: Vec<u8>, answers: &[Answer]) {
-    if direct && answers.iter().all(|answer| answer.gates == 0) {
+/// Hands the replies of a run, all that `out` has beyond the connection's output if that is `direct`, to the connection.
+fn publish(connection: &mut Connection, direct: bool, mut out: Vec<u8>, replies: &Replies) {
+    let first_gated = replies.gated.trailing_zeros() as usize;
+    if direct && first_gated >= replies.len {
         connection.output = out;
         return;
     }
-    let first_gated = answers.iter().position(|answer| answer.gates > 0);
-    // What comes before the first reply that waits may stay in the output.
-    let ready = if direct { first_gated.unwrap_or(answers.len()) } else { 0 };
-    let kept = answers.get(..ready).and_then(<[Answer]>::last).map_or(base, |answer| answer.end);
-    let mut start = kept;
-    for answer in &answers[ready..] {
-        let reply = &out[start..answer.end];
-        match answer.gates {
-            0 => connection.reply(reply),
-            gates => connection.gate(reply, gates),
+    // What comes before the first reply that waits belongs together: it is ready, or stands behind what is not.
+    let gated_at = replies.edges.first().copied().unwrap_or(out.len());
+    if !direct && gated_at > 0 {
+        connection.reply(out.get(..gated_at).unwrap_or_default());
+    }
+    let gated = replies.iter().skip(first_gated);
+    for (closed, (&start, &end)) in gated.zip(replies.edges.iter().zip(replies.edges.iter().skip(1))) {
+        let reply = out.get(start..end).unwrap_or_default();
+        if closed.waits {
+            connection.gate(reply, 1);
+        } else {
+            connection.reply(reply);
         }
-        start = answer.end;
     }
     if direct {
-        out.truncate(kept);
+        out.truncate(gated_at);
         connection.output = out;
     }
 }

@@ -193,7 +193,7 @@ impl Worker {
         let mut places: SmallVec<[Spot; WARM_KEYS_MAX]> = SmallVec::new();
         let mut add = |partition: PartitionId, db: u8, key: Option<&[u8]>| {
             if let Some(key) = key.filter(|_| places.len() < WARM_KEYS_MAX) {
-                places.push(Spot { db, partition, hash: self.shared.hash(key) });
+                places.push(Spot { db, partition, locator: self.shared.hash(key).into() });
             }
         };
         for frame in frames {
@@ -214,7 +214,7 @@ impl Worker {
                 _ => {}
             }
         }
-        self.warm(places.iter());
+        self.warm(&mut places);
     }
 
     /// Tells everybody whose commit has happened: those of other workers by one letter each.

@@ -60,6 +60,7 @@ impl Worker {
                 break;
             }
             match seat.tail {
+                Tail::Open if at == input.len() => break,
                 Tail::Open => {}
                 Tail::Incomplete if at == input.len() => break,
                 // Whoever only looked has kept nothing of a partial command.
