@@ -1,4 +1,4 @@
-//! GET and the plain SET without a context.
+//! GET, MGET and the plain SET without a context.
 //!
 //! They are nearly all that a cache is asked for. What other handlers find out through their context (which of several
 //! partitions, whether a key was placed, how a change is noted) is known here, so a pipeline of them pays for the store
@@ -10,7 +10,7 @@ use crate::table::{Command, ReadFn, Run, WriteFn};
 use effect::Effect;
 use protocol::Reply;
 use stdx::Wall;
-use store::{Locator, Partition};
+use store::{EntryRef, Locator, Partition};
 
 /// How a command may be run without a context.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -21,6 +21,8 @@ pub enum Express {
     Get,
     /// By [`set`].
     Set,
+    /// By [`get_one_of_many`] for each of its keys, all words but the first.
+    GetMany,
 }
 
 /// What the commands of one client have in common.
@@ -45,6 +47,11 @@ impl Command {
             Run::Write(run) if std::ptr::fn_addr_eq(run, string::set::set as WriteFn) && words == 3 => {
                 Express::Set
             }
+            Run::Fanout { local: Run::Read(run), .. }
+                if std::ptr::fn_addr_eq(*run, string::many::mget as ReadFn) =>
+            {
+                Express::GetMany
+            }
             _ => Express::No,
         }
     }
@@ -53,11 +60,31 @@ impl Command {
 /// GET; true if the key was there.
 #[inline(always)]
 pub fn get(store: &mut Partition, client: Client, key: &[u8], at: Locator, reply: &mut Reply<'_>) -> bool {
-    let Client { db, touch, now } = client;
-    let entry = if touch { store.get(db, key, at, now) } else { store.peek(db, key, at, now) };
+    let entry = look_up(store, client, key, at);
     let found = entry.is_some();
     string::get::reply_entry(reply, entry);
     found
+}
+
+/// One value of the reply of MGET; true if the key was there.
+#[inline(always)]
+pub fn get_one_of_many(
+    store: &mut Partition,
+    client: Client,
+    key: &[u8],
+    at: Locator,
+    reply: &mut Reply<'_>,
+) -> bool {
+    let entry = look_up(store, client, key, at);
+    let found = entry.is_some();
+    string::many::reply_one_of_many(reply, entry);
+    found
+}
+
+#[inline(always)]
+fn look_up<'s>(store: &'s mut Partition, client: Client, key: &[u8], at: Locator) -> Option<EntryRef<'s>> {
+    let Client { db, touch, now } = client;
+    if touch { store.get(db, key, at, now) } else { store.peek(db, key, at, now) }
 }
 
 /// SET of key and value with nothing else.

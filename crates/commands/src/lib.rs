@@ -35,4 +35,4 @@ pub use args::Args;
 pub use context::{Access, Placed, ReadCtx, WriteCtx};
 pub use express::Express;
 pub use gather::Gather;
-pub use table::{Command, FindError, Flags, Merge, Run, find};
+pub use table::{Command, FindError, Flags, Merge, Run, find, find_row};

@@ -37,12 +37,28 @@ pub fn find(args: Args<'_>) -> Result<&'static Command, FindError> {
     if !command.subcommands.is_empty() && args.len() > 1 {
         command = lookup_subcommand(command, args.at(1)).ok_or_else(|| unknown_subcommand(args))?;
     }
+    if is_complete(command, args.len()) { Ok(command) } else { Err(FindError::Arity(command.name)) }
+}
+
+/// The row of a command of `words` words, given its name and second word; `None` where [`find`] has an error.
+#[inline]
+pub fn find_row(name: &[u8], second: Option<&[u8]>, words: usize) -> Option<&'static Command> {
+    let mut command = lookup(name)?;
+    if !command.subcommands.is_empty()
+        && let Some(second) = second
+    {
+        command = lookup_subcommand(command, second)?;
+    }
+    is_complete(command, words).then_some(command)
+}
+
+fn is_complete(command: &Command, words: usize) -> bool {
     let divides = match command.run {
-        Run::Fanout { group, .. } if group > 1 => (args.len() - 1).is_multiple_of(usize::from(group)),
+        Run::Fanout { group, .. } if group > 1 => (words - 1).is_multiple_of(usize::from(group)),
         Run::Container => false,
         _ => true,
     };
-    if command.accepts(args.len()) && divides { Ok(command) } else { Err(FindError::Arity(command.name)) }
+    command.accepts(words) && divides
 }
 
 /// Finds a command by name, whatever its case; `container|subcommand` finds a subcommand.

@@ -9,7 +9,7 @@ use crate::context::{ReadCtx, WriteCtx};
 pub use crate::flags::{Categories, Flags, KeyFlags};
 use crate::gather::Gather;
 use crate::host::Host;
-pub use crate::lookup::{FindError, all, count, find, lookup, lookup_subcommand, table};
+pub use crate::lookup::{FindError, all, count, find, find_row, lookup, lookup_subcommand, table};
 use crate::session::SessionCtx;
 use protocol::Reply;
 use std::fmt;
@@ -285,7 +285,13 @@ impl Command {
     /// The indices of the keys among `args`, in order.
     #[inline]
     pub fn key_positions(&self, args: Args<'_>) -> KeyIter {
-        KeyIter { specs: self.keys.0, words: args.len(), next: 0, end: 0, step: 1 }
+        self.key_positions_among(args.len())
+    }
+
+    /// The indices of the keys among so many words, in order.
+    #[inline]
+    pub fn key_positions_among(&self, words: usize) -> KeyIter {
+        KeyIter { specs: self.keys.0, words, next: 0, end: 0, step: 1 }
     }
 
     /// Whether it reads or writes exactly one key, its second word, in constant time: then it may share the cost of

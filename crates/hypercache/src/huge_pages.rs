@@ -1,23 +1,40 @@
-//! Huge pages for data, once there is some.
+//! Huge pages for data, where all of one is in use.
 //!
 //! A look-up in a large table misses the processor's cache of address translations as well as its cache of data, and huge
-//! pages spare it the former. But a process at rest that has them touches two megabytes where it needs a few kilobytes. So
-//! the allocator is built to leave them alone, and this asks the kernel for them in the allocator's large regions when
-//! memory has grown. A kernel without transparent huge pages, or with `never` as their mode, ignores that.
+//! pages spare it the former. But a process that asks for them beforehand has two megabytes resident for every few
+//! kilobytes that it touches first, and what its allocator has free among data is resident as well: with a million
+//! small keys, an eighth of everything. So memory comes in small pages, and whenever more of it is in use this puts those
+//! blocks together of which every page is. A kernel that cannot (before Linux 6.1), or must not (`never` in
+//! `/sys/kernel/mm/transparent_hugepage/enabled`), is left alone.
 #![allow(unsafe_code)]
 
 use crate::platform::Allocator;
+use std::collections::HashSet;
+use std::io;
 use std::time::Duration;
 
-/// How often the growth is looked at.
+/// How often memory is looked at.
 const PERIOD: Duration = Duration::from_millis(100);
-/// Growth after which there may be new regions, and below which a process counts as small.
+/// Growth after which there may be new blocks to put together, and below which a process counts as small.
 const GROWTH_BYTES: u64 = 32 * 1024 * 1024;
 /// Regions of the allocator are larger than this; stacks and buffers are smaller.
 const REGION_BYTES_MIN: usize = 32 * 1024 * 1024;
+/// A huge page.
+const BLOCK_BYTES: usize = 2 * 1024 * 1024;
+/// Blocks put together per period: some 20 ms of work for a thread that has little else to do.
+const BLOCKS_PER_PERIOD_MAX: usize = 32;
+/// Where the kernel says whether it may.
+const MODE_FILE: &str = "/sys/kernel/mm/transparent_hugepage/enabled";
+/// `MADV_COLLAPSE` of Linux 6.1 (madvise(2)).
+const MADV_COLLAPSE: i32 = 25;
 
-/// Asks for huge pages whenever the allocator has grown; for ever.
+/// Puts blocks together as memory grows; for ever, or until it turns out to be impossible.
 pub(crate) async fn watch(allocator: Allocator) {
+    let mode = std::fs::read_to_string(MODE_FILE).unwrap_or_default();
+    if mode.is_empty() || mode.contains("[never]") {
+        return;
+    }
+    let mut blocks = Blocks::default();
     let mut next = GROWTH_BYTES;
     let mut ticks = tokio::time::interval(PERIOD);
     loop {
@@ -26,14 +43,53 @@ pub(crate) async fn watch(allocator: Allocator) {
         if held < next {
             continue;
         }
-        next = held + GROWTH_BYTES;
-        match std::fs::read_to_string("/proc/self/maps") {
-            Ok(maps) => maps.lines().filter_map(region).for_each(advise),
-            Err(error) => {
-                tracing::debug!(%error, "no huge pages: the process's regions cannot be read");
-                return;
+        let step = tokio::task::spawn_blocking(move || {
+            let outcome = blocks.step();
+            (blocks, outcome)
+        });
+        match step.await {
+            Ok((after, Ok(finished))) => {
+                blocks = after;
+                if finished {
+                    next = held + GROWTH_BYTES;
+                }
+            }
+            Ok((_, Err(error))) => return tracing::debug!(%error, "no huge pages"),
+            Err(error) => return tracing::warn!(%error, "no huge pages"),
+        }
+    }
+}
+
+/// The blocks that were put together, or could not be, by their addresses: each is tried once. What the allocator gives back
+/// later is taken apart again, and left so.
+#[derive(Default)]
+struct Blocks(HashSet<usize>);
+
+impl Blocks {
+    /// Looks for blocks of which all pages are resident and puts them together, a bounded number of them; true if
+    /// there are no more.
+    ///
+    /// # Errors
+    /// When it is of no use to try again.
+    fn step(&mut self) -> io::Result<bool> {
+        let maps = std::fs::read_to_string("/proc/self/maps")?;
+        let blocks = maps.lines().filter_map(region).flat_map(|(start, len)| {
+            let first = start.next_multiple_of(BLOCK_BYTES);
+            (first..start + len).step_by(BLOCK_BYTES).take_while(move |at| at + BLOCK_BYTES <= start + len)
+        });
+        let mut collapsed = 0;
+        for block in blocks {
+            if self.0.contains(&block) || !is_resident(block) {
+                continue;
+            }
+            collapse(block)?;
+            self.0.insert(block);
+            collapsed += 1;
+            if collapsed == BLOCKS_PER_PERIOD_MAX {
+                return Ok(false);
             }
         }
+        Ok(true)
     }
 }
 
@@ -52,12 +108,32 @@ fn region(line: &str) -> Option<(usize, usize)> {
     (len >= REGION_BYTES_MIN).then_some((start, len))
 }
 
-fn advise((start, len): (usize, usize)) {
-    // SAFETY: MADV_HUGEPAGE changes neither the content nor the extent of any mapping (madvise(2)); if the region is gone
-    // by now the call fails, or advises on whatever has taken its place, which is as harmless.
-    let result = unsafe { libc::madvise(std::ptr::without_provenance_mut(start), len, libc::MADV_HUGEPAGE) };
-    if result != 0 {
-        tracing::debug!(error = %std::io::Error::last_os_error(), "no huge pages for a region");
+/// Whether every page of a block is in memory.
+fn is_resident(block: usize) -> bool {
+    let mut pages = [0u8; BLOCK_BYTES / 4096];
+    if rustix::param::page_size() != BLOCK_BYTES / pages.len() {
+        return false;
+    }
+    // SAFETY: one byte is written for each page of the range (mincore(2)); a range that is no longer mapped is an error.
+    let result = unsafe {
+        libc::mincore(std::ptr::without_provenance_mut(block), BLOCK_BYTES, pages.as_mut_ptr().cast())
+    };
+    result == 0 && pages.iter().all(|page| page & 1 == 1)
+}
+
+/// Makes a block one huge page, if it can be done now.
+///
+/// # Errors
+/// When the kernel does not know how.
+fn collapse(block: usize) -> io::Result<()> {
+    // SAFETY: MADV_COLLAPSE changes neither the content nor the extent of any mapping (madvise(2)); if the region is gone
+    // by now the call fails, or collapses whatever has taken its place, which is as harmless.
+    let result =
+        unsafe { libc::madvise(std::ptr::without_provenance_mut(block), BLOCK_BYTES, MADV_COLLAPSE) };
+    match io::Error::last_os_error() {
+        error if result != 0 && error.raw_os_error() == Some(libc::EINVAL) => Err(error),
+        // Done; or no memory, or a page that is busy or has gone.
+        _ => Ok(()),
     }
 }
 
@@ -87,14 +163,28 @@ mod tests {
     }
 
     #[test]
-    fn a_region_may_be_advised_on_and_one_that_is_gone_as_well() {
+    fn blocks_in_use_are_put_together_and_keep_their_content() {
         let bytes = vec![7u8; 2 * REGION_BYTES_MIN];
         let maps = std::fs::read_to_string("/proc/self/maps").expect("Linux");
         let address = bytes.as_ptr().addr();
-        let found = maps.lines().filter_map(region).find(|(at, len)| (*at..at + len).contains(&address));
-        advise(found.expect("the vector lies in a large region"));
+        assert!(maps.lines().filter_map(region).any(|(at, len)| (at..at + len).contains(&address)));
+        let block = address.next_multiple_of(BLOCK_BYTES);
+        assert!(is_resident(block));
+        let mut blocks = Blocks::default();
+        let finished = (0..1_000).find_map(|_| match blocks.step() {
+            Ok(finished) => finished.then_some(Ok(())),
+            Err(error) => Some(Err(error)),
+        });
+        if let Err(error) = finished.expect("every step that does not finish puts blocks together") {
+            assert_eq!(error.raw_os_error(), Some(libc::EINVAL), "{error}");
+        }
         assert!(bytes.iter().all(|byte| *byte == 7));
-        drop(bytes);
-        advise((0x1000, REGION_BYTES_MIN));
+        assert!(!is_resident(BLOCK_BYTES), "nothing is mapped at the bottom of the address space");
+    }
+
+    #[test]
+    fn memory_that_was_never_touched_stays_away() {
+        let bytes: Vec<u8> = vec![0; 2 * REGION_BYTES_MIN];
+        assert!(!is_resident(bytes.as_ptr().addr().next_multiple_of(BLOCK_BYTES)));
     }
 }

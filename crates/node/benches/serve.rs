@@ -20,7 +20,7 @@ mod platform;
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;
 
-const KEYS: u64 = 100_000;
+const KEYS: u64 = 1_000_000;
 const VALUE: [u8; 64] = [b'v'; 64];
 const ME: NodeId = NodeId(1);
 

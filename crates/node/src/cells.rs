@@ -144,6 +144,14 @@ impl<'a> Wandering<'a> {
         self.held.as_mut()?.1.get_mut(index)
     }
 
+    /// All states, if they are one group; waits for its lock.
+    #[inline]
+    pub(crate) fn all(&mut self, cells: &'a Cells) -> Option<&mut [State]> {
+        let [all] = &*cells.groups else { return None };
+        let held = self.held.get_or_insert_with(|| (0, all.lock()));
+        Some(&mut held.1)
+    }
+
     /// As [`Wandering::go`], but does not wait: `None` if somebody else has the lock.
     #[inline]
     pub(crate) fn try_go(&mut self, cells: &'a Cells, id: PartitionId) -> Option<&mut State> {

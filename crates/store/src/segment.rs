@@ -19,8 +19,9 @@ use crate::prefetch::prefetch_address;
 /// a page of the allocator; of a thousand and twenty-four, an eighth of the page would lie idle.
 pub(crate) const SEGMENT_SLOTS_MAX: usize = 896;
 const SEGMENT_SLOTS_MIN: usize = 8;
-/// Below, segments grow by half; above, by one size of the allocator.
-const FINE_GROWTH_SLOTS_MIN: usize = 64;
+/// How many slots a segment may have; above, as many as the allocator has sizes. Few sizes, because the segments of a table grow at
+/// about the same time, and what they leave behind is of use only to those that come to the same size.
+const SIZES: [usize; 9] = [SEGMENT_SLOTS_MIN, 16, 32, 64, 128, 256, 448, 640, SEGMENT_SLOTS_MAX];
 /// Memory of one slot.
 pub(crate) const SLOT_BYTES: usize = size_of::<Option<Node>>();
 /// Nodes that a split asks for ahead of hashing their keys.
@@ -173,8 +174,7 @@ impl Segment {
 
     /// Moves all nodes into the next larger size.
     pub(crate) fn grow(&mut self) {
-        let least = if self.slots() < FINE_GROWTH_SLOTS_MIN { self.slots() / 2 } else { 1 };
-        self.rebuild(slots_from(self.slots() + least));
+        self.rebuild(slots_from(self.slots() + 1));
     }
 
     /// Gives slots back if hardly any is used.
@@ -312,9 +312,12 @@ fn slots_for(len: usize) -> usize {
     slots_from((len * 5 / 4).max(SEGMENT_SLOTS_MIN))
 }
 
-/// The least number of slots, from this one on, that fills a block of the allocator.
+/// The least number of slots, from this one on, that a segment has.
 fn slots_from(slots: usize) -> usize {
-    filling_len::<Option<Node>>(slots)
+    match SIZES.into_iter().find(|&size| size >= slots) {
+        Some(size) => size,
+        None => filling_len::<Option<Node>>(slots),
+    }
 }
 
 #[cfg(test)]

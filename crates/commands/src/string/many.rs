@@ -7,6 +7,7 @@ use crate::context::{ReadCtx, WriteCtx};
 use crate::error::{CommandError, Outcome, answer_integer};
 use crate::table::{Command, Flags, KeyFlags, KeySpec, Keys, Merge, Run};
 use protocol::Reply;
+use store::EntryRef;
 
 pub(crate) const COMMANDS: &[Command] = &[
     Command {
@@ -48,14 +49,20 @@ pub(crate) const COMMANDS: &[Command] = &[
     },
 ];
 
-fn mget(ctx: &mut ReadCtx<'_>, args: Args<'_>, reply: &mut Reply<'_>) {
+pub(crate) fn mget(ctx: &mut ReadCtx<'_>, args: Args<'_>, reply: &mut Reply<'_>) {
     let keys = args.tail(1);
     reply.array(keys.len());
     for key in keys {
-        // A key of another type reads as null here, not as an error.
-        if reply_string(reply, ctx.get(key)).is_err() {
-            reply.null();
-        }
+        reply_one_of_many(reply, ctx.get(key));
+    }
+}
+
+/// One value of the reply of MGET.
+#[inline]
+pub(crate) fn reply_one_of_many(reply: &mut Reply<'_>, entry: Option<EntryRef<'_>>) {
+    // A key of another type reads as null here, not as an error.
+    if reply_string(reply, entry).is_err() {
+        reply.null();
     }
 }
 

@@ -11,7 +11,7 @@ use crate::cells::Wandering;
 use crate::connection::Connection;
 use crate::spot::Spot;
 use crate::target::Key;
-use commands::{Args, Command, Express, Run};
+use commands::{Command, Express, Run};
 use protocol::{Args as ParsedArgs, Limits as ParseLimits, Parsed, Parser, ProtocolError};
 use protocol::{Shape, ShapedArgs};
 use smallvec::SmallVec;
@@ -52,7 +52,7 @@ pub(super) struct Ahead {
 pub(super) struct Step {
     /// Its row; `None` if there is none, and `commands::find` says why.
     pub(super) command: Option<&'static Command>,
-    /// See [`Command::is_brief`].
+    /// Whether the lane takes it: see [`Command::is_brief`] and [`Express`].
     pub(super) brief: bool,
     /// See [`Command::express`].
     pub(super) express: Express,
@@ -213,6 +213,13 @@ impl Ahead {
         }
     }
 
+    /// One word of a step.
+    #[inline]
+    pub(super) fn word<'a>(&'a self, step: &Step, input: &'a [u8], index: usize) -> Option<&'a [u8]> {
+        let StepWords::Parsed(parsed) = step.words else { return None };
+        self.parsed.get(parsed)?.get(input.get(step.span.start..)?, index)
+    }
+
     /// Replaces the content of `words` by those of a step.
     pub(super) fn words<'a>(&'a self, index: usize, input: &'a [u8], words: &mut Words<'a>) {
         words.clear();
@@ -314,22 +321,24 @@ impl Ahead {
         let Ahead { parsed, steps, spots, shapes, .. } = self;
         let source = input.get(span.start..).unwrap_or_default();
         let (parsed, start) = (&parsed[index], count(spots));
-        let mut words: Words<'_> = SmallVec::new();
-        parsed.fill(source, &mut words);
-        let args = Args::new(&words);
-        let command = if words.is_empty() { None } else { commands::find(args).ok() };
-        let brief = command.is_some_and(Command::is_brief);
+        let (word, words) = (|index| parsed.get(source, index), parsed.len());
+        let command = word(0).and_then(|name| commands::find_row(name, word(1), words));
+        let mut brief = command.is_some_and(Command::is_brief);
+        let mut express = Express::No;
         if let Some(command) = command {
             if brief && let Some(shape) = Shape::of(parsed, source) {
                 shapes.learn(shape, command);
             }
             if matches!(command.run, Run::Read(_) | Run::Write(_) | Run::Fanout { .. }) {
-                let keys = command.key_positions(args).filter_map(|index| args.get(index));
+                let keys = command.key_positions_among(words).filter_map(word);
                 spots.extend(keys.take(KEYS_MAX.saturating_sub(spots.len())).map_while(place));
+            }
+            // One that was not placed as a whole is not the lane's.
+            if command.express(words) == Express::GetMany && (count(spots) - start) as usize == words - 1 {
+                (brief, express) = (true, Express::GetMany);
             }
         }
         let words = StepWords::Parsed(index);
-        let express = Express::No;
         steps.push(Step { command, brief, express, span, words, spots: start..count(spots) });
     }
 }
