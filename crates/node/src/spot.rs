@@ -9,4 +9,6 @@ pub(crate) struct Spot {
     pub(crate) db: u8,
     pub(crate) partition: PartitionId,
     pub(crate) locator: Locator,
+    /// Whether this node is going to look the key up, so that it is worth warming up.
+    pub(crate) here: bool,
 }

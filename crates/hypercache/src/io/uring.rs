@@ -30,7 +30,7 @@ use sys::{Filled, GENERATION_MASK, SendId};
 const PROMPT_BYTES_MAX: usize = 64 * 1024;
 /// Input that is run before what it led to is sent, give or take one socket's, while there are other nodes to hand work
 /// to: they go on while the next is run. That is some hundred pipelined commands, and far more clients without a pipeline than are ready at once.
-const BYTES_PER_TURN_MAX: usize = 12 * 1024;
+const BYTES_PER_TURN_MAX: usize = 40 * 1024;
 /// Step of waiting while the loop stops.
 const STOP_STEP: Duration = Duration::from_millis(10);
 

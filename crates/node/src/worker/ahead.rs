@@ -412,14 +412,20 @@ impl Worker {
                 return None;
             }
             let (slot, hash) = stdx::key::slot_and_hash(seed, key);
-            Some(Spot { db, partition: PartitionId::of_slot(slot, partitions), locator: hash.into() })
+            let partition = PartitionId::of_slot(slot, partitions);
+            let here = self.routing.own_reign(partition).is_some();
+            Some(Spot { db, partition, locator: hash.into(), here })
         });
     }
 
-    /// Brings keys closer: their places in the tables, then their entries; and notes where they were seen.
+    /// Brings keys closer that this node is going to look up: their places in the tables, then their entries; and notes
+    /// where they were seen.
     pub(super) fn warm(&self, spots: &mut [Spot]) {
         if let Some(states) = self.cells.try_lock_all() {
             let warm = |spot: &Spot| {
+                if !spot.here {
+                    return None;
+                }
                 let state = states.get(usize::from(spot.partition.0))?;
                 state.store.warm(spot.db, spot.locator.hash())
             };
@@ -432,12 +438,12 @@ impl Worker {
             return;
         }
         let mut lock = Wandering::default();
-        for spot in spots.iter() {
+        for spot in spots.iter().filter(|spot| spot.here) {
             if let Some(state) = lock.try_go(&self.cells, spot.partition) {
                 state.store.warm(spot.db, spot.locator.hash());
             }
         }
-        for spot in spots {
+        for spot in spots.iter_mut().filter(|spot| spot.here) {
             // What is found cannot be kept while the lock wanders: walked to again, and close by now.
             if let Some(state) = lock.try_go(&self.cells, spot.partition)
                 && let Some(warm) = state.store.warm(spot.db, spot.locator.hash())

@@ -185,6 +185,9 @@ impl Worker {
         if !meta.partitions.is_empty() {
             return Some(SmallVec::from_slice(meta.partitions));
         }
+        if let (Scope::Keys, true, [spot]) = (meta.scope, command.is_brief(), meta.spots) {
+            return Some(SmallVec::from_iter([spot.partition]));
+        }
         let mut partitions: SmallVec<[PartitionId; 2]> = match meta.scope {
             Scope::Watch => SmallVec::from_iter([PartitionId::of_key(args.at(1), count)]),
             _ => command

@@ -117,8 +117,8 @@ impl Worker {
         input: &[u8],
         steps: Range<usize>,
     ) -> usize {
-        let brief = ahead.step(steps.start).is_some_and(|step| step.brief);
-        if !brief || !self.is_lane_open(connection) {
+        let stays = |step: &Step| step.brief && ahead.spots(step).first().is_some_and(|spot| spot.here);
+        if !ahead.step(steps.start).is_some_and(stays) || !self.is_lane_open(connection) {
             return 0;
         }
         let direct = connection.is_direct();

@@ -193,7 +193,7 @@ impl Worker {
         let mut places: SmallVec<[Spot; WARM_KEYS_MAX]> = SmallVec::new();
         let mut add = |partition: PartitionId, db: u8, key: Option<&[u8]>| {
             if let Some(key) = key.filter(|_| places.len() < WARM_KEYS_MAX) {
-                places.push(Spot { db, partition, locator: self.shared.hash(key).into() });
+                places.push(Spot { db, partition, locator: self.shared.hash(key).into(), here: true });
             }
         };
         for frame in frames {
