@@ -105,18 +105,6 @@ pub(super) enum Tail {
     Broken(ProtocolError),
 }
 
-impl Step {
-    /// Whether it is the same command, to be run in the same way.
-    #[inline]
-    pub(super) fn is_like(&self, other: &Step) -> bool {
-        let same = match (self.command, other.command) {
-            (Some(one), Some(other)) => std::ptr::eq(one, other),
-            _ => false,
-        };
-        same && self.express == other.express
-    }
-}
-
 impl Shapes {
     /// What is known of the command at the start of `input`, its words and its length.
     #[inline(always)]
@@ -154,7 +142,7 @@ impl Ahead {
 
     /// Several steps.
     #[inline]
-    pub(super) fn stretch(&self, range: Range<usize>) -> &[Step] {
+    pub(super) fn several(&self, range: Range<usize>) -> &[Step] {
         self.steps.get(range).unwrap_or_default()
     }
 

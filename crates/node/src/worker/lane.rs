@@ -169,31 +169,18 @@ impl Worker {
                 garbage: SmallVec::new(),
             },
         };
-        let mut rest = ahead.stretch(steps);
-        while let Some(first) = rest.first().filter(|step| step.brief) {
-            let (mut failed, before) = (0, replies.len);
-            for step in rest {
-                if !step.is_like(first) {
-                    break;
-                }
-                let start = out.len();
-                let Some(closed) = lane.step(ahead, step, input, out) else { break };
-                replies.push((start, out.len()), closed);
-                if step.express == Express::No && out.get(start) == Some(&b'-') {
-                    failed += 1;
-                    stats.error(out.get(start + 1..).unwrap_or_default());
-                }
-                if step.span.len().max(out.len() - start) > BRIEF_BYTES_MAX {
-                    rest = &[];
-                    break;
-                }
+        for step in ahead.several(steps).iter().take_while(|step| step.brief) {
+            let start = out.len();
+            let Some(closed) = lane.step(ahead, step, input, out) else { break };
+            replies.push((start, out.len()), closed);
+            let failed = step.express == Express::No && out.get(start) == Some(&b'-');
+            if failed {
+                stats.error(out.get(start + 1..).unwrap_or_default());
             }
-            let ran = replies.len - before;
-            if ran == 0 {
+            tally.add(step.command, failed);
+            if step.span.len().max(out.len() - start) > BRIEF_BYTES_MAX {
                 break;
             }
-            tally.runs.extend(first.command.map(|command| (command, ran as u64, failed)));
-            rest = rest.get(ran..).unwrap_or_default();
         }
         let Lane { closing, lookups, lock, .. } = lane;
         drop(lock);
@@ -384,11 +371,21 @@ impl Closing<'_> {
 /// Statistics of a run, kept until it is over.
 struct Tally<'s> {
     stats: &'s crate::stats::Stats,
-    /// Commands that ran one after the other: which, how often, how many of them failed.
-    runs: SmallVec<[(&'static Command, u64, u64); 8]>,
+    /// Commands that ran: which, how often, how many of them failed.
+    runs: SmallVec<[(&'static Command, u64, u64); 4]>,
 }
 
 impl Tally<'_> {
+    #[inline(always)]
+    fn add(&mut self, command: Option<&'static Command>, failed: bool) {
+        let Some(command) = command else { return };
+        let failed = u64::from(failed);
+        match self.runs.iter_mut().find(|(other, ..)| std::ptr::eq(*other, command)) {
+            Some((_, count, failures)) => (*count, *failures) = (*count + 1, *failures + failed),
+            None => self.runs.push((command, 1, failed)),
+        }
+    }
+
     /// Every command of a run is said to have taken the same time: the clock was read once.
     fn close(&self, nanos: u64, (hits, misses): (u64, u64)) {
         let commands: u64 = self.runs.iter().map(|(_, count, _)| count).sum();
