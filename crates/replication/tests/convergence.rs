@@ -296,13 +296,7 @@ impl World {
                 self.promotion = primary.require(id(node)).map(|barrier| (node, barrier));
                 return;
             }
-            7 => {
-                // Given up: nothing was proposed.
-                if let (Some((node, _)), Some((_, primary, _))) = (self.promotion.take(), self.ruler()) {
-                    primary.unrequire(id(node));
-                }
-                return;
-            }
+            7 => return self.give_up_promotion(),
             8 if in_sync && knows_all && self.random.chance(0.3) => self.map.in_sync.retain(|n| *n != node),
             9 if in_sync => {
                 // Fail-over. The old primary is out, or comes back to learn.
@@ -319,6 +313,13 @@ impl World {
         }
         self.map.epoch += 1;
         self.promotion = None;
+    }
+
+    /// Nothing was proposed: the learner is no longer required, or it could hold up everything for good.
+    fn give_up_promotion(&mut self) {
+        if let (Some((node, _)), Some((_, primary, _))) = (self.promotion.take(), self.ruler()) {
+            primary.unrequire(id(node));
+        }
     }
 
     /// Proposes the promotion under way once it is safe.
@@ -397,7 +398,7 @@ impl World {
 
     /// Delivers everything, on links that hold, under a map that stands still.
     fn quiesce(&mut self) {
-        self.promotion = None;
+        self.give_up_promotion();
         for _ in 0..100 {
             self.now += 1;
             for from in 0..NODES {
