@@ -11,6 +11,7 @@
 use crate::platform::Allocator;
 use std::collections::HashSet;
 use std::io;
+use std::ptr::NonNull;
 use std::time::Duration;
 
 /// How often memory is looked at.
@@ -21,7 +22,7 @@ const GROWTH_BYTES: u64 = 32 * 1024 * 1024;
 const REGION_BYTES_MIN: usize = 32 * 1024 * 1024;
 /// A huge page.
 const BLOCK_BYTES: usize = 2 * 1024 * 1024;
-/// Blocks put together per period: some 20 ms of work for a thread that has little else to do.
+/// Blocks put together per period: some 20 ms of work in idle time.
 const BLOCKS_PER_PERIOD_MAX: usize = 32;
 /// Where the kernel says whether it may.
 const MODE_FILE: &str = "/sys/kernel/mm/transparent_hugepage/enabled";
@@ -43,7 +44,7 @@ pub(crate) async fn watch(allocator: Allocator) {
         if held < next {
             continue;
         }
-        let step = tokio::task::spawn_blocking(move || {
+        let step = in_idle_time(move || {
             let outcome = blocks.step();
             (blocks, outcome)
         });
@@ -58,6 +59,24 @@ pub(crate) async fn watch(allocator: Allocator) {
             Err(error) => return tracing::warn!(%error, "no huge pages"),
         }
     }
+}
+
+/// Runs `work` on a thread of its own that gets what time the processors have left, so that no command waits for it: beside
+/// a worker on the same processor it would otherwise take turns of several milliseconds.
+///
+/// # Errors
+/// When there can be no further thread.
+async fn in_idle_time<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> io::Result<T> {
+    let (done, result) = tokio::sync::oneshot::channel();
+    std::thread::Builder::new().name("huge-pages".into()).spawn(move || {
+        let no_priority = libc::sched_param { sched_priority: 0 };
+        // SAFETY: the structure is read during the call only (sched_setscheduler(2)); 0 is the calling thread. Where it is
+        // not allowed, the thread has the priority of any other, which delays but breaks nothing.
+        unsafe { libc::sched_setscheduler(0, libc::SCHED_IDLE, &raw const no_priority) };
+        // Nobody waits any more once the server has stopped.
+        let _ = done.send(work());
+    })?;
+    result.await.map_err(io::Error::other)
 }
 
 /// The blocks that were put together, or could not be, by their addresses: each is tried once. What the allocator gives back
@@ -77,11 +96,13 @@ impl Blocks {
             let first = start.next_multiple_of(BLOCK_BYTES);
             (first..start + len).step_by(BLOCK_BYTES).take_while(move |at| at + BLOCK_BYTES <= start + len)
         });
+        let spare = Spare::new()?;
         let mut collapsed = 0;
         for block in blocks {
             if self.0.contains(&block) || !is_resident(block) {
                 continue;
             }
+            spare.prepare();
             collapse(block)?;
             self.0.insert(block);
             collapsed += 1;
@@ -119,6 +140,46 @@ fn is_resident(block: usize) -> bool {
         libc::mincore(std::ptr::without_provenance_mut(block), BLOCK_BYTES, pages.as_mut_ptr().cast())
     };
     result == 0 && pages.iter().all(|page| page & 1 == 1)
+}
+
+/// A huge page that is taken and given back right before the kernel needs one, which then takes this. In a virtual machine the
+/// first touch of memory can cost milliseconds for a block; it must not happen while the kernel keeps commands from
+/// the block that it puts together.
+struct Spare(NonNull<libc::c_void>);
+
+impl Spare {
+    /// Reserves the addresses.
+    ///
+    /// # Errors
+    /// When there are none.
+    fn new() -> io::Result<Spare> {
+        let (access, kind) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
+        // SAFETY: a new mapping at an address of the kernel's choice touches no other (mmap(2)).
+        let start = unsafe { libc::mmap(std::ptr::null_mut(), 2 * BLOCK_BYTES, access, kind, -1, 0) };
+        match NonNull::new(start) {
+            Some(start) if start.as_ptr() != libc::MAP_FAILED => Ok(Spare(start)),
+            _ => Err(io::Error::last_os_error()),
+        }
+    }
+
+    /// Has a huge page in hand for a moment. Where there is none to be had, nothing is gained and nothing lost.
+    fn prepare(&self) {
+        let padding = self.0.as_ptr().align_offset(BLOCK_BYTES);
+        // SAFETY: the reservation is two blocks long, so an aligned block is within it, and nobody else knows of it.
+        unsafe {
+            let block = self.0.as_ptr().cast::<u8>().add(padding);
+            libc::madvise(block.cast(), BLOCK_BYTES, libc::MADV_HUGEPAGE);
+            block.write_volatile(1);
+            libc::madvise(block.cast(), BLOCK_BYTES, libc::MADV_DONTNEED);
+        }
+    }
+}
+
+impl Drop for Spare {
+    fn drop(&mut self) {
+        // SAFETY: this is the mapping that `new` made, and nothing refers to it any more.
+        unsafe { libc::munmap(self.0.as_ptr(), 2 * BLOCK_BYTES) };
+    }
 }
 
 /// Makes a block one huge page, if it can be done now.

@@ -26,6 +26,8 @@ const SETTLE_SHORT: Duration = Duration::from_millis(300);
 const SHORT_DIVISOR: u64 = 10;
 
 const GROWTH_KEYS: u64 = 20_000_000;
+/// Few enough for a processor's cache.
+const UNCHANGED_KEYS: u64 = 1_000;
 const GROWTH_LIMIT_MS: f64 = 2.0;
 const GROWTH_AIM_MS: f64 = 0.5;
 
@@ -115,7 +117,8 @@ fn shown(targets: &[&Target], row: &[f64]) -> String {
     cells.collect::<Vec<_>>().join(", ")
 }
 
-/// The slowest command while keys are added one after another over one connection.
+/// The slowest command while keys are added one after another over one connection; and, to tell what of it is the machine's,
+/// the slowest of as many commands that change nothing.
 ///
 /// # Errors
 /// As for [`per_key`].
@@ -125,22 +128,32 @@ pub(super) fn growth(settings: &Settings, targets: &[Target], results: &mut Resu
     }
     let targets = one_of_ours(targets);
     let keys = settings.keys(GROWTH_KEYS);
-    let mut arguments = words(&["--command", "set", "--distribution", "sequential", "--warmup", "0"]);
-    arguments.extend(words(&["--connections", "1", "--pipeline", "16", "--value-size", "8"]));
-    arguments.extend(["--keys".to_owned(), keys.to_string(), "--requests".to_owned(), keys.to_string()]);
+    let load = |command: &str, key_count: u64| {
+        let mut arguments = words(&["--command", command, "--distribution", "sequential", "--warmup", "0"]);
+        arguments.extend(words(&["--connections", "1", "--pipeline", "16", "--value-size", "8"]));
+        arguments.extend([
+            "--keys".to_owned(),
+            key_count.to_string(),
+            "--requests".to_owned(),
+            keys.to_string(),
+        ]);
+        arguments
+    };
     let title = format!(
         "Latency while growing from 0 to {:.1} M keys, one connection, pipeline 16, in ms",
         keys as f64 / 1e6
     );
     let mut grid = Grid::new(&title, "latency", targets.iter().map(|target| target.name));
-    let (mut slowest, mut p999) = (Vec::new(), Vec::new());
+    let (mut slowest, mut p999, mut unchanged) = (Vec::new(), Vec::new(), Vec::new());
     for target in &targets {
         let server = Running::start(target, SERVER_PROCESSOR, 1)?;
-        let found = Generator::new(&settings.binary, &server).run(&arguments)?;
+        let generator = Generator::new(&settings.binary, &server);
+        let found = generator.run(&load("set", keys))?;
         server.expect_keys(keys, target.name)?;
         let max_ms = found.latency_us.max / 1e3;
+        let unchanged_ms = generator.run(&load("get", UNCHANGED_KEYS))?.latency_us.max / 1e3;
         progress(&format!(
-            "growth {:<18} slowest {max_ms:.2} ms, p99.9 {:.2} ms",
+            "growth {:<18} slowest {max_ms:.2} ms, p99.9 {:.2} ms; slowest GET thereafter {unchanged_ms:.2} ms",
             target.name,
             found.latency_us.p999 / 1e3
         ));
@@ -150,9 +163,11 @@ pub(super) fn growth(settings: &Settings, targets: &[Target], results: &mut Resu
         }
         slowest.push(format!("{max_ms:.2}"));
         p999.push(format!("{:.3}", found.latency_us.p999 / 1e3));
+        unchanged.push(format!("{unchanged_ms:.2}"));
     }
     grid.push("slowest".to_owned(), slowest);
     grid.push("p99.9".to_owned(), p999);
+    grid.push("slowest of as many GET thereafter".to_owned(), unchanged);
     results.grids.push(grid);
     Ok(())
 }
