@@ -58,6 +58,10 @@ pub struct Member {
     pub gossip: SocketAddr,
     /// Whether it can serve.
     pub state: MemberState,
+    /// Whole copies of partitions that the process found on its disk when it started: each with the epoch in which the partition
+    /// had begun empty. Only looked at when it registers.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub recovered: Vec<(PartitionId, Epoch)>,
 }
 
 impl Member {

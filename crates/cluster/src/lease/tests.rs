@@ -27,6 +27,7 @@ fn member(node: NodeId) -> Member {
         http: address,
         gossip: address,
         state: MemberState::Up,
+        recovered: Vec::new(),
     }
 }
 

@@ -91,6 +91,7 @@ impl ClusterMap {
     fn register(&mut self, member: &Member, effects: &mut Effects) -> Result<(), Refusal> {
         let node = member.node;
         let mut next = Member { state: MemberState::Up, ..member.clone() };
+        let recovered = std::mem::take(&mut next.recovered);
         match self.members.get(&node) {
             None if self.members.len() >= NODES_MAX => return Err(Refusal::TooManyMembers),
             None => {}
@@ -104,7 +105,7 @@ impl ClusterMap {
                     return Ok(());
                 }
             }
-            Some(_) => self.void_memory(node, effects),
+            Some(_) => self.begin_incarnation(node, &recovered, effects),
         }
         self.members.insert(node, next);
         self.desired = DesiredCache::default();
@@ -112,14 +113,19 @@ impl ClusterMap {
         Ok(())
     }
 
-    /// Takes every role from a node that has lost its memory.
-    fn void_memory(&mut self, node: NodeId, effects: &mut Effects) {
+    /// Takes every role from a node that has lost its memory, but for partitions that nobody else is in sync with and that it
+    /// has `recovered` from its disk: those go on there, in a new reign.
+    fn begin_incarnation(&mut self, node: NodeId, recovered: &[(PartitionId, Epoch)], effects: &mut Effects) {
         let mut primaries = self.primaries();
         for index in 0..self.assignments.len() {
             if !self.assignments[index].holds(node) {
                 continue;
             }
-            if self.assignments[index].in_sync == [node] {
+            let is_recovered = recovered.contains(&(partition_id(index), self.assignments[index].born));
+            if self.assignments[index].in_sync == [node] && is_recovered {
+                self.assignments[index].raise();
+                self.assignments[index].reign = self.assignments[index].epoch;
+            } else if self.assignments[index].in_sync == [node] {
                 // Nobody else has the data. The returning node takes the partition up again, empty; learners are let
                 // go because what they copied so far is void too.
                 self.assignments[index].begin_empty(Some(node));

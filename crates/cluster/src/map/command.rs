@@ -22,8 +22,8 @@ pub enum MapCommand {
     /// A node joins or returns. The state in `member` is ignored: it becomes up.
     ///
     /// A higher incarnation means its memory is lost: every role of the earlier one is void. Where it held the last
-    /// in-sync copy it becomes primary of an empty partition, reported in [`Applied::data_lost`]. The same
-    /// incarnation of a member that was down becomes up again and keeps only what it had not lost by going down.
+    /// in-sync copy it stays primary if it has recovered that copy ([`Member::recovered`]); if not, it becomes primary of
+    /// an empty partition, reported in [`Applied::data_lost`]. The same incarnation of a member that was down becomes up again and keeps only what it had not lost by going down.
     Register {
         /// The node as it describes itself.
         member: Member,

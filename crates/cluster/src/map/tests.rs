@@ -15,6 +15,7 @@ fn member(id: u64, incarnation: u64) -> Member {
         http: address(8080),
         gossip: address(7946),
         state: MemberState::Up,
+        recovered: Vec::new(),
     }
 }
 
@@ -172,6 +173,34 @@ fn a_new_incarnation_has_lost_its_memory() {
     assert_eq!(older.refused, Some(Refusal::StaleIncarnation));
     let same = map.apply(&MapCommand::Register { member: member(1, 5) });
     assert_eq!((same.refused, same.version), (None, map.version));
+}
+
+#[test]
+fn the_last_copy_survives_a_restart_if_it_was_recovered() {
+    let mut map = with_in_sync(3, &[2]);
+    for partition in 1..4 {
+        done(&mut map, partition, PartitionOp::Assign { primary: NodeId(1) });
+    }
+    done(&mut map, 3, PartitionOp::AddLearner(NodeId(2)));
+    let before = map.clone();
+    let born = |partition: u16| before.assignments[usize::from(partition)].born;
+    // Partition 0 is in sync with another node, 1 was recovered, 2 from before it last began, 3 was recovered too.
+    let recovered = vec![
+        (PartitionId(0), born(0)),
+        (PartitionId(1), born(1)),
+        (PartitionId(2), Epoch(born(2).0 - 1)),
+        (PartitionId(3), born(3)),
+    ];
+    let applied = map.apply(&MapCommand::Register { member: Member { recovered, ..member(1, 5) } });
+    map.check().expect("sound");
+    assert_eq!(applied.data_lost, [PartitionId(2)]);
+    assert_eq!(map.primary_of(PartitionId(0)), Some(NodeId(2)));
+    for partition in [1, 3] {
+        let (old, new) = (&before.assignments[partition], &map.assignments[partition]);
+        assert_eq!((new.primary, new.born, &new.learners), (Some(NodeId(1)), old.born, &old.learners));
+        assert_eq!((new.reign, new.epoch), (new.epoch, Epoch(old.epoch.0 + 1)));
+    }
+    assert!(map.members[&NodeId(1)].recovered.is_empty(), "the map does not keep it");
 }
 
 #[test]

@@ -19,6 +19,7 @@ fn member(id: u64, incarnation: u64) -> Member {
         http: address,
         gossip: address,
         state: MemberState::Up,
+        recovered: Vec::new(),
     }
 }
 

@@ -62,6 +62,7 @@ fn member(id: u64) -> Member {
         http: address,
         gossip: address,
         state: MemberState::Up,
+        recovered: Vec::new(),
     }
 }
 

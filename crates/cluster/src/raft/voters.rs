@@ -106,6 +106,7 @@ mod tests {
                 http: address,
                 gossip: address,
                 state: MemberState::Up,
+                recovered: Vec::new(),
             };
             map.apply(&MapCommand::Register { member });
             match state {

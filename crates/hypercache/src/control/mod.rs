@@ -323,6 +323,7 @@ fn member(config: &Config, disk: &Disk, addresses: Addresses) -> Member {
         http: addresses.http,
         gossip: addresses.gossip,
         state: MemberState::Up,
+        recovered: Vec::new(),
     }
 }
 

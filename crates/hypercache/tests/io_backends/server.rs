@@ -175,6 +175,7 @@ fn sole_member() -> ClusterMap {
         http: address(8300),
         gossip: address(7300),
         state: MemberState::Up,
+        recovered: Vec::new(),
     };
     let mut map = ClusterMap::default();
     for command in [

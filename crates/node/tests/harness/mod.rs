@@ -84,6 +84,7 @@ pub(crate) fn member(index: usize) -> Member {
         http: address(8300),
         gossip: address(7300),
         state: MemberState::Up,
+        recovered: Vec::new(),
     }
 }
 

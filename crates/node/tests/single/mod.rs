@@ -27,6 +27,7 @@ pub(crate) fn single_node(clock: Clock, workers: usize) -> Worker {
         http: address(8080),
         gossip: address(7946),
         state: MemberState::Up,
+        recovered: Vec::new(),
     };
     map.apply(&MapCommand::Register { member });
     while !is_settled(&map) {

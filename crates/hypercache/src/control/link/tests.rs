@@ -30,6 +30,7 @@ fn map() -> ClusterMap {
         http: address,
         gossip: address,
         state: MemberState::Up,
+        recovered: Vec::new(),
     };
     map.apply(&MapCommand::Register { member });
     map
