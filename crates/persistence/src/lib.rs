@@ -14,7 +14,7 @@
 //!
 //! The crate starts no thread and reads no clock. All it does to a disk goes through [`Disk`], so that tests can look at each
 //! state in which a crash may leave the directory. What it relies on is said there; what a crash, a bit flip and a failing
-//! disk may do to it is tested by enumeration.
+//! disk may do to it is tested by enumeration (`tests/`, and `sim` with the feature `test-support`).
 //!
 //! Rules that hold everywhere: a torn tail is cut, any other damage is refused with its file, its offset and, if it can be
 //! told, its one partition; a failed sync is never repeated, the log has failed for ever then; a file is removed
@@ -34,6 +34,8 @@ mod names;
 mod reader;
 mod recovery;
 mod segment;
+#[cfg(any(test, feature = "test-support"))]
+pub mod sim;
 mod snapshot;
 mod track;
 
