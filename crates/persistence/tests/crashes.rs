@@ -13,7 +13,7 @@ fn seed() -> u64 {
 #[test]
 fn every_crash_image_is_recovered() {
     let outcome = campaign::crash_images(seed(), setting("PERSISTENCE_IMAGES", 3_000));
-    println!("{outcome:?}");
+    eprintln!("{outcome:?}");
     assert!(outcome.images_behind > 0 && outcome.torn > 0 && outcome.with_snapshot > 0, "{outcome:?}");
 }
 
@@ -21,13 +21,13 @@ fn every_crash_image_is_recovered() {
 #[ignore = "the long form: 100,000 images"]
 fn campaign_of_crash_images() {
     let outcome = campaign::crash_images(seed(), setting("PERSISTENCE_IMAGES", 100_000));
-    println!("{outcome:?}");
+    eprintln!("{outcome:?}");
 }
 
 #[test]
 fn a_disk_that_fails_once_fails_the_log_for_ever() {
     let outcome = campaign::faults(seed(), 60);
-    println!("{outcome:?}");
+    eprintln!("{outcome:?}");
     assert!(outcome.faults.1 > 0 && outcome.faults.1 < outcome.faults.0, "{outcome:?}");
 }
 
@@ -35,8 +35,8 @@ fn a_disk_that_fails_once_fails_the_log_for_ever() {
 fn every_flipped_bit_is_noticed_or_harmless() {
     let count = setting("PERSISTENCE_IMAGES", 3_000);
     let closed = flips::flips(seed(), count, true);
-    println!("{closed:?}");
+    eprintln!("{closed:?}");
     assert_eq!(closed.cut, 0, "a log that was closed in order has no tail that could be torn");
     assert!(closed.some_refused > 0);
-    println!("{:?}", flips::flips(seed(), count, false));
+    eprintln!("{:?}", flips::flips(seed(), count, false));
 }
