@@ -63,7 +63,11 @@ pub(super) fn scan(
     let seed = Seed::of_log(manifest.log_id);
     let mut candidates = candidates(disk, seed, manifest, names)?;
     progress.expect(candidates.iter().map(|candidate| candidate.length).sum());
-    let unused = candidates.pop_if(|last| last.length <= SEGMENT_HEADER_BYTES as u64);
+    let needed = |number| manifest.snapshots.iter().any(|entry| entry.first_segment == number);
+    let unused = candidates.pop_if(|last| {
+        // The first segment of a snapshot stays, even if empty: there must be no moment in which it is missing.
+        last.length <= SEGMENT_HEADER_BYTES as u64 && (last.before.is_err() || !needed(last.number))
+    });
     scan.unused = unused.as_ref().map(|unused| unused.number);
     let mut expected = manifest.first_segment;
     for (index, candidate) in candidates.iter().enumerate() {
