@@ -12,7 +12,7 @@ fn seed() -> u64 {
 
 #[test]
 fn every_crash_image_is_recovered() {
-    let outcome = campaign::crash_images(seed(), setting("PERSISTENCE_IMAGES", 3_000));
+    let outcome = campaign::crash_images(seed(), setting("PERSISTENCE_IMAGES", 6_000));
     eprintln!("{outcome:?}");
     assert!(outcome.images_behind > 0 && outcome.torn > 0 && outcome.with_snapshot > 0, "{outcome:?}");
 }
@@ -26,9 +26,11 @@ fn campaign_of_crash_images() {
 
 #[test]
 fn a_disk_that_fails_once_fails_the_log_for_ever() {
-    let outcome = campaign::faults(seed(), 60);
-    eprintln!("{outcome:?}");
-    assert!(outcome.faults.1 > 0 && outcome.faults.1 < outcome.faults.0, "{outcome:?}");
+    for seed in seed()..seed() + 4 {
+        let outcome = campaign::faults(seed, 100);
+        eprintln!("{outcome:?}");
+        assert!(outcome.faults.1 > 0 && outcome.faults.1 < outcome.faults.0, "{outcome:?}");
+    }
 }
 
 #[test]

@@ -15,9 +15,9 @@ use stdx::Random;
 
 /// Steps of a piece of work, and of one that goes on behind a recovery.
 const STEPS: usize = 120;
-const STEPS_BEHIND: usize = 25;
+const STEPS_BEHIND: usize = 80;
 /// Of so many images one is worked on further.
-const BEHIND_ONE_OF: u64 = 500;
+const BEHIND_ONE_OF: u64 = 800;
 /// Images at every operation: how many of each kind.
 const IMAGES_AT: [(Image, usize); 4] =
     [(Image::Synced, 1), (Image::Everything, 1), (Image::Prefix, 2), (Image::Sectors, 3)];
@@ -54,40 +54,45 @@ pub fn crash_images(seed: u64, images: usize) -> Outcome {
         let mut work = Work::start(&disk, seed).expect("a disk that works");
         work.run(STEPS).expect("a disk that works");
         let replay = Replay::of(&disk);
-        check_images(replay, &work, seed, images, &mut outcome, 0);
+        check_images(replay, &work, (seed, 0), &[], images, &mut outcome);
     }
     outcome
 }
 
-/// Goes through all that was done and checks images at each operation.
+/// Goes through all that was done and checks images at each operation. Until the log was open, a crash may still go back to
+/// what `before` stands for.
 fn check_images(
     mut replay: Replay,
     work: &Work,
-    seed: u64,
+    (seed, depth): (u64, usize),
+    before: &[u64],
     images: usize,
     outcome: &mut Outcome,
-    depth: usize,
 ) {
     let mut random = Random::seeded(seed ^ 0xc4a5);
     while replay.step() && outcome.images < images {
         outcome.operations += 1;
+        let (acknowledged, done) = work.at(replay.done());
+        let mut allowed = work.digests.get(acknowledged..=done).unwrap_or_default().to_vec();
+        if replay.done() < work.began {
+            allowed.extend(before);
+        }
         for (image, count) in IMAGES_AT {
             for _ in 0..count {
                 let disk = replay.image(image, &mut random);
                 let place = || format!("seed {seed}, operation {}, {image:?}, depth {depth}", replay.done());
-                let (acknowledged, done) = work.at(replay.done());
-                check_image(&disk, work.digests.get(acknowledged..=done), &place, outcome);
+                check_image(&disk, &allowed, &place, outcome);
                 outcome.acknowledged += acknowledged;
                 outcome.images_behind += usize::from(depth > 0);
                 if depth < 2 && random.below(BEHIND_ONE_OF) == 0 {
-                    go_on(disk, random.next_u64(), images, outcome, depth + 1);
+                    go_on(&disk, (random.next_u64(), depth + 1), &allowed, images, outcome);
                 }
             }
         }
     }
 }
 
-fn check_image(disk: &SimDisk, allowed: Option<&[u64]>, place: &dyn Fn() -> String, outcome: &mut Outcome) {
+fn check_image(disk: &SimDisk, allowed: &[u64], place: &dyn Fn() -> String, outcome: &mut Outcome) {
     outcome.images += 1;
     let plan = Plan::read(Arc::new(disk.clone()), Arc::new(Progress::default()));
     let plan = plan.unwrap_or_else(|error| panic!("{}: {error}", place()));
@@ -96,7 +101,6 @@ fn check_image(disk: &SimDisk, allowed: Option<&[u64]>, place: &dyn Fn() -> Stri
     let (model, damaged) =
         Model::recover(&plan, threads).unwrap_or_else(|error| panic!("{}: {error}", place()));
     assert!(damaged.is_empty(), "{}: {damaged:?}", place());
-    let allowed = allowed.unwrap_or_default();
     assert!(
         allowed.contains(&model.digest()),
         "{}: what is recovered was never there between the last acknowledgement and the crash ({} moments): {model:?}",
@@ -108,11 +112,11 @@ fn check_image(disk: &SimDisk, allowed: Option<&[u64]>, place: &dyn Fn() -> Stri
 }
 
 /// Opens the log of an image and works on; then checks images of that.
-fn go_on(before: SimDisk, seed: u64, images: usize, outcome: &mut Outcome, depth: usize) {
-    let disk = SimDisk::with_files(&before.files());
-    let mut work = Work::start(&disk, seed).expect("a disk that works");
+fn go_on(image: &SimDisk, place: (u64, usize), before: &[u64], images: usize, outcome: &mut Outcome) {
+    let disk = image.copy();
+    let mut work = Work::start(&disk, place.0).expect("a disk that works");
     work.run(STEPS_BEHIND).expect("a disk that works");
-    check_images(Replay::from(&before, &disk), &work, seed, images, outcome, depth);
+    check_images(Replay::from(image, &disk), &work, place, before, images, outcome);
 }
 
 /// Lets every operation of work that `seed` decides fail, one at a time, and checks that the log has failed for ever if
@@ -142,7 +146,8 @@ pub fn faults(seed: u64, steps: usize) -> Outcome {
             for image in Image::ALL {
                 let place = || format!("seed {seed}, fault {kind:?} at {at}, {image:?}");
                 let image = replay.image(image, &mut random);
-                check_image(&image, work.digests.get(work.acknowledged()..), &place, &mut outcome);
+                let allowed = work.digests.get(work.acknowledged()..).unwrap_or_default();
+                check_image(&image, allowed, &place, &mut outcome);
             }
         }
     }

@@ -30,6 +30,7 @@ pub(crate) enum Op {
     Rename {
         from: String,
         to: String,
+        inode: usize,
     },
     Remove {
         name: String,
@@ -84,7 +85,7 @@ impl State {
 }
 
 impl SimDisk {
-    /// A disk on which everything that `inodes` shows is durable.
+    /// A disk in that state.
     pub(super) fn of(inodes: Inodes) -> SimDisk {
         SimDisk { state: Arc::new(Mutex::new(State { inodes, ..State::default() })) }
     }
@@ -111,6 +112,15 @@ impl SimDisk {
     /// Entries in the journal: the points of [`super::Replay`].
     pub fn journal_length(&self) -> usize {
         self.state().journal.len()
+    }
+
+    /// Another disk in the same state, with a journal of its own.
+    pub fn copy(&self) -> SimDisk {
+        SimDisk::of(self.inodes())
+    }
+
+    pub(super) fn inodes(&self) -> Inodes {
+        self.state().inodes.clone()
     }
 
     pub(super) fn journal(&self) -> Vec<Op> {
@@ -166,8 +176,8 @@ impl Disk for SimDisk {
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
         let mut state = self.state();
-        state.inode(from)?;
-        state.step(Op::Rename { from: from.to_owned(), to: to.to_owned() }, None)
+        let inode = state.inode(from)?;
+        state.step(Op::Rename { from: from.to_owned(), to: to.to_owned(), inode }, None)
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {

@@ -12,7 +12,7 @@ const SECTOR_BYTES: usize = 512;
 pub enum Image {
     /// Nothing.
     Synced,
-    /// Everything: the process ended, the machine did not. It is not durable.
+    /// Everything: the process ended, the machine did not. What was not durable is there, and still not durable.
     Everything,
     /// Of each file a prefix of what was appended, cut at any byte; of the changes to names, the first so many.
     Prefix,
@@ -116,16 +116,17 @@ impl Inodes {
     }
 }
 
-/// Changes names; a change whose file is not there, because an earlier one was lost, is none.
+/// Changes names. A name stands for a file, not for another name: a rename may survive although the creation did not.
 fn change(names: &mut BTreeMap<String, usize>, op: &Op) {
     match op {
         Op::Create { name, inode } => {
             names.insert(name.clone(), *inode);
         }
-        Op::Rename { from, to } => {
-            if let Some(inode) = names.remove(from) {
-                names.insert(to.clone(), inode);
+        Op::Rename { from, to, inode } => {
+            if names.get(from) == Some(inode) {
+                names.remove(from);
             }
+            names.insert(to.clone(), *inode);
         }
         Op::Remove { name } => {
             names.remove(name);
@@ -203,20 +204,12 @@ pub struct Replay {
 impl Replay {
     /// Everything that was done to `disk`, which began empty.
     pub fn of(disk: &SimDisk) -> Replay {
-        Replay { journal: disk.journal().into_iter(), inodes: Inodes::default(), done: 0 }
+        Replay::from(&SimDisk::default(), disk)
     }
 
-    /// As [`Replay::of`] for a disk that began as `before` is.
+    /// As [`Replay::of`] for a disk that began as a copy of `before`.
     pub fn from(before: &SimDisk, disk: &SimDisk) -> Replay {
-        let inodes = Inodes::default();
-        let mut replay = Replay { journal: disk.journal().into_iter(), inodes, done: 0 };
-        for (inode, (name, bytes)) in before.files().into_iter().enumerate() {
-            replay.inodes.apply(&Op::Create { name, inode });
-            replay.inodes.apply(&Op::Append { inode, bytes });
-            replay.inodes.apply(&Op::SyncFile { inode });
-        }
-        replay.inodes.apply(&Op::SyncDirectory);
-        replay
+        Replay { journal: disk.journal().into_iter(), inodes: before.inodes(), done: 0 }
     }
 
     /// Operations gone through.
@@ -234,7 +227,9 @@ impl Replay {
 
     /// The disk that a crash leaves here.
     pub fn image(&self, image: Image, random: &mut Random) -> SimDisk {
-        // Numbered anew by their names, as `from` does it.
-        SimDisk::with_files(&self.inodes.crash(image, random).files())
+        SimDisk::of(match image {
+            Image::Everything => self.inodes.clone(),
+            _ => self.inodes.crash(image, random),
+        })
     }
 }

@@ -31,6 +31,8 @@ pub struct Work {
     ends: Vec<Position>,
     /// By length of the journal: appends done, and appends acknowledged, from there on.
     book: Vec<(usize, usize, usize)>,
+    /// Length of the disk's journal when the log was open.
+    pub began: usize,
     /// Appends that a mark on the disk protects.
     pub marked: usize,
     /// Snapshots that were committed.
@@ -72,6 +74,7 @@ impl Work {
             digests,
             ends: Vec::new(),
             book: vec![(0, 0, 0)],
+            began: disk.journal_length(),
             marked: 0,
             snapshots: 0,
             random,
@@ -278,7 +281,7 @@ impl Work {
     }
 
     fn commit(&mut self, writing: Writing) -> Result<(), SnapshotError> {
-        if self.random.chance(0.9) {
+        if self.random.chance(0.6) {
             self.write()?;
             self.flusher()?.sync()?;
         }
