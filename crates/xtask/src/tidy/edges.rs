@@ -12,6 +12,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("effect", &["stdx"]),
     ("store", &["stdx", "effect"]),
     ("commands", &["stdx", "protocol", "effect", "store"]),
+    ("persistence", &["stdx"]),
     ("replication", &["stdx", "effect"]),
     ("cluster", &["stdx"]),
     ("node", &["stdx", "protocol", "effect", "store", "commands", "replication", "cluster"]),

@@ -1,0 +1,213 @@
+//! Gives the partitions of a plan to sinks.
+
+use super::trace::{Place, Source};
+use super::{Plan, Recoverable};
+use crate::error::{Damage, IoError, RecoveryError};
+use crate::frame::{Header, Kind, Seed};
+use crate::names;
+use crate::reader::{FrameReader, Item};
+use crate::segment::SEGMENT_HEADER_BYTES;
+use crate::snapshot::SnapshotFrame;
+use std::collections::BTreeMap;
+use stdx::{PartitionId, Seq};
+
+/// Takes what is recovered. Calls for one partition come in order; those for several are mixed.
+pub trait RecoverySink {
+    /// The partition begins: it is empty as of `seq`, whatever was said of it before. `state` is the caller's own.
+    fn reset(&mut self, partition: PartitionId, seq: Seq, state: &[u8]);
+
+    /// Effects of a copy of the partition, from a snapshot or from a copy that stands in the log; `seq` is that of the newest
+    /// record in or before it. False if they cannot be applied.
+    fn snapshot_chunk(&mut self, partition: PartitionId, seq: Seq, effects: &[u8]) -> bool;
+
+    /// One record. False if it cannot be applied.
+    fn record(&mut self, partition: PartitionId, seq: Seq, effects: &[u8]) -> bool;
+
+    /// The caller's state of the partition is this from here on.
+    fn state(&mut self, partition: PartitionId, state: &[u8]);
+}
+
+/// Which partitions a thread recovers: those whose number leaves the remainder `index` when divided by `of`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Share {
+    /// From 0 on.
+    pub index: u16,
+    /// Threads there are; 0 is taken for 1.
+    pub of: u16,
+}
+
+impl Share {
+    /// All partitions.
+    pub const ALL: Share = Share { index: 0, of: 1 };
+
+    fn has(self, partition: PartitionId) -> bool {
+        partition.0 % self.of.max(1) == self.index
+    }
+}
+
+/// What became of a partition.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Recovered {
+    /// Which one, its last sequence, and whether it is whole.
+    pub partition: Recoverable,
+    /// Records that were given to the sink.
+    pub records: u64,
+    /// What was found only now; what the sink has of the partition is void then.
+    pub damage: Option<Damage>,
+}
+
+/// A partition while it is replayed.
+struct Active {
+    from: Place,
+    /// Behind the frame at `from`, which is a mark.
+    is_marked: bool,
+    records: u64,
+    damage: Option<Damage>,
+}
+
+impl Plan {
+    /// Recovers the partitions of `share` into `sink`. Changes nothing in the directory.
+    ///
+    /// A partition is built from its newest snapshot. If that is damaged and an older one is kept, the sink is reset and the
+    /// older one is taken.
+    ///
+    /// # Errors
+    /// If the disk cannot be read. Damage is told partition by partition.
+    pub fn replay(&self, share: Share, sink: &mut dyn RecoverySink) -> Result<Vec<Recovered>, RecoveryError> {
+        let mut active = BTreeMap::new();
+        for (partition, sources) in self.sources.iter().filter(|(partition, _)| share.has(**partition)) {
+            active.insert(*partition, self.start(*partition, sources, sink)?);
+        }
+        let first = active.values().filter(|active| active.damage.is_none()).map(|active| active.from).min();
+        for segment in &self.scan.segments {
+            if first.is_some_and(|first| segment.number >= first.segment) {
+                self.replay_segment(segment.number, segment.ending.length, &mut active, sink)?;
+            }
+            self.progress.add(segment.ending.length / u64::from(share.of.max(1)));
+        }
+        let recovered = active.into_iter().filter_map(|(partition, active)| {
+            let partition = self.recoverable(partition)?;
+            Some(Recovered { partition, records: active.records, damage: active.damage })
+        });
+        Ok(recovered.collect())
+    }
+
+    /// Builds a partition from the newest of its snapshots that is sound.
+    fn start(
+        &self,
+        partition: PartitionId,
+        sources: &[Source],
+        sink: &mut dyn RecoverySink,
+    ) -> Result<Active, IoError> {
+        let mut started =
+            Active { from: Place { segment: 0, offset: 0 }, is_marked: false, records: 0, damage: None };
+        for source in sources.iter().rev() {
+            started.from = source.from;
+            started.is_marked = source.snapshot.is_some();
+            let snapshot =
+                source.snapshot.and_then(|number| self.snapshots.iter().find(|found| found.number == number));
+            let Some(snapshot) = snapshot else {
+                started.damage = None;
+                return Ok(started);
+            };
+            let Some(extent) = snapshot.find(partition) else { continue };
+            let seq = extent.seq;
+            let mut take = |frame: SnapshotFrame<'_>| match frame {
+                SnapshotFrame::Begun(state) => {
+                    sink.reset(partition, seq, state);
+                    true
+                }
+                SnapshotFrame::Chunk(effects) => sink.snapshot_chunk(partition, seq, effects),
+            };
+            let result = snapshot.read(&*self.disk, extent, &mut take)?;
+            self.progress.add(extent.end - extent.start);
+            started.damage = result.err();
+            if started.damage.is_none() {
+                return Ok(started);
+            }
+        }
+        Ok(started)
+    }
+
+    fn replay_segment(
+        &self,
+        number: u64,
+        end: u64,
+        active: &mut BTreeMap<PartitionId, Active>,
+        sink: &mut dyn RecoverySink,
+    ) -> Result<(), RecoveryError> {
+        let name = names::segment(number);
+        let seed = Seed::of_log(self.manifest.as_ref().map_or(0, |manifest| manifest.log_id));
+        let file = self.disk.open(&name).map_err(IoError::of("opening", &name))?;
+        let mut frames = FrameReader::new(file, seed, SEGMENT_HEADER_BYTES as u64, end);
+        loop {
+            let place = Place { segment: number, offset: frames.offset() };
+            let unwanted = |header: &Header| match active.get(&header.partition) {
+                Some(active) => active.damage.is_some() || place < active.from,
+                None => true,
+            };
+            if frames.skip_if(unwanted).map_err(IoError::of("reading", &name))? {
+                continue;
+            }
+            match frames.next().map_err(IoError::of("reading", &name))? {
+                None => return Ok(()),
+                Some(Item::Frame { header, payload, .. }) => {
+                    if let Some(active) = active.get_mut(&header.partition) {
+                        give(place, &name, &header, payload, active, sink);
+                    }
+                }
+                Some(Item::Unsound(unsound)) => {
+                    // What the plan knows concerns nobody who is recovered here, unless it is older than what is replayed.
+                    let known = |known: &Damage| known.offset == unsound.offset && known.file == name;
+                    if self.damage.iter().any(known) {
+                        continue;
+                    }
+                    let concerned = unsound.header.map(|header| header.partition);
+                    for (partition, active) in active.iter_mut() {
+                        if concerned.is_none_or(|concerned| concerned == *partition) {
+                            active.damage =
+                                Some(found(&name, unsound.offset, *partition, "it was sound a moment ago"));
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn found(name: &str, offset: u64, partition: PartitionId, what: &str) -> Damage {
+    Damage { file: name.to_owned(), offset, partition: Some(partition), what: what.to_owned() }
+}
+
+/// Gives one frame of a partition to the sink.
+fn give(
+    place: Place,
+    name: &str,
+    header: &Header,
+    payload: &[u8],
+    active: &mut Active,
+    sink: &mut dyn RecoverySink,
+) {
+    let Header { partition, seq, .. } = *header;
+    let taken = match header.kind {
+        Kind::Emptied | Kind::CopyBegun => {
+            sink.reset(partition, seq, payload);
+            true
+        }
+        Kind::Effects => {
+            active.records += 1;
+            sink.record(partition, seq, payload)
+        }
+        Kind::CopyChunk => sink.snapshot_chunk(partition, seq, payload),
+        Kind::State => {
+            sink.state(partition, payload);
+            true
+        }
+        // The plan has followed these already.
+        _ => true,
+    };
+    debug_assert!(!active.is_marked || !matches!(header.kind, Kind::Emptied | Kind::CopyBegun));
+    if !taken {
+        active.damage = Some(found(name, place.offset, partition, "the effects cannot be applied"));
+    }
+}
