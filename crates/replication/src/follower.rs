@@ -7,10 +7,12 @@ use stdx::{Epoch, Seq};
 
 /// The store behind a follower.
 pub trait Applier {
-    /// Drops everything.
-    fn clear(&mut self);
-    /// Applies encoded effects; false if they are corrupt.
-    fn apply(&mut self, effects: &[u8]) -> bool;
+    /// Drops everything: a whole copy comes now, in pieces with the records after `at` between them.
+    fn clear(&mut self, at: Seq);
+    /// Applies the effects of a record; false if they are corrupt.
+    fn record(&mut self, seq: Seq, effects: &[u8]) -> bool;
+    /// Applies a piece of the whole copy, which is complete if this is the last; false if it is corrupt.
+    fn chunk(&mut self, effects: &[u8], is_last: bool) -> bool;
 }
 
 /// How whole the follower's copy is.
@@ -87,7 +89,7 @@ impl Follower {
         match message {
             Message::Records { committed, records, .. } => self.records(committed, &records, copy),
             Message::SyncBegin { at, .. } => {
-                copy.clear();
+                copy.clear(at);
                 self.log = Log::starting_after(at);
                 self.stage = Stage::Syncing;
                 None
@@ -123,7 +125,7 @@ impl Follower {
                 // A hole. What is held is as whole as before, and may be all that is left if the primary dies now.
                 return self.complain();
             }
-            if !copy.apply(effects) {
+            if !copy.record(seq, effects) {
                 self.stage = Stage::Syncing;
                 return self.complain();
             }
@@ -135,7 +137,7 @@ impl Follower {
     }
 
     fn chunk(&mut self, effects: &[u8], done: bool, copy: &mut dyn Applier) -> Option<Message<'static>> {
-        if self.stage != Stage::Syncing || !copy.apply(effects) {
+        if self.stage != Stage::Syncing || !copy.chunk(effects, done) {
             return self.complain();
         }
         if done {

@@ -77,7 +77,13 @@ impl Log {
 
     /// Drops records up to and including `counter`.
     pub fn trim(&mut self, counter: u64) {
-        while self.base.counter < counter && !self.entries.is_empty() {
+        self.trim_above(counter, 0);
+    }
+
+    /// The same, as long as more than `bytes` bytes of records are kept.
+    pub(crate) fn trim_above(&mut self, counter: u64, bytes: usize) {
+        while self.base.counter < counter && !self.entries.is_empty() && (bytes == 0 || self.bytes() > bytes)
+        {
             self.pop();
         }
         self.tidy();

@@ -68,6 +68,10 @@ pub struct Primary {
     epoch: Epoch,
     log: Log,
     committed: u64,
+    /// Counter up to which records are on this node's own disk, if nothing is committed before it is there.
+    durable: Option<u64>,
+    /// Bytes of records that are kept for whoever comes back soon.
+    backlog_bytes: usize,
     peers: Vec<Peer>,
     /// Streams attached so far, to whatever peer.
     streams: u64,
@@ -79,7 +83,35 @@ impl Primary {
     /// be committed: [`Primary::set_peers`] says who else must have them, and has to be called next.
     pub fn new(reign: Epoch, log: Log) -> Primary {
         let committed = log.base_counter();
-        Primary { reign, epoch: reign, log, committed, peers: Vec::new(), streams: 0, fenced: false }
+        Primary {
+            reign,
+            epoch: reign,
+            log,
+            committed,
+            durable: None,
+            backlog_bytes: 0,
+            peers: Vec::new(),
+            streams: 0,
+            fenced: false,
+        }
+    }
+
+    /// Keeps so many bytes of records for followers that come back after a while, with or without peers now.
+    pub fn keep_backlog(&mut self, bytes: usize) {
+        self.backlog_bytes = bytes;
+    }
+
+    /// From now on, nothing is committed before [`Primary::durable`] has said that it is on this node's own disk.
+    pub fn require_disk(&mut self) {
+        self.durable.get_or_insert(self.committed);
+    }
+
+    /// Everything up to `counter` is on this node's own disk.
+    pub fn durable(&mut self, counter: u64) {
+        if let Some(durable) = &mut self.durable {
+            *durable = counter.max(*durable);
+            self.advance();
+        }
     }
 
     /// Records written or taken over that are not known to be committed, oldest first.
@@ -112,13 +144,14 @@ impl Primary {
         self.fenced
     }
 
-    /// Whether records need to be kept at all.
+    /// Whether there is anybody to send records to.
     pub fn has_peers(&self) -> bool {
         !self.peers.is_empty()
     }
 
-    /// Gives up the role; the log is what the next role starts from.
-    pub fn into_log(self) -> Log {
+    /// Gives up the role; the log is what the next role starts from: of what is committed it keeps nothing.
+    pub fn into_log(mut self) -> Log {
+        self.log.trim(self.committed);
         self.log
     }
 
@@ -198,16 +231,18 @@ impl Primary {
         self.advance();
     }
 
-    /// Appends a record and returns its counter. `effects` are not looked at when there is no peer that wants them.
+    /// Appends a record and returns its counter. `effects` are not looked at when there is neither a peer nor a backlog.
     pub fn append(&mut self, effects: &[u8], now: Mono) -> u64 {
         let last = self.log.last();
         let seq = Seq { epoch: self.reign, counter: last.counter + 1 };
-        if self.peers.is_empty() {
+        if self.peers.is_empty() && self.backlog_bytes == 0 {
             self.log.skip_to(seq);
-            self.committed = seq.counter;
+            if self.durable.is_none() {
+                self.committed = seq.counter;
+            }
             return seq.counter;
         }
-        let mut awaited = false;
+        let mut awaited = self.durable.is_some();
         for peer in &mut self.peers {
             if peer.acked >= last.counter {
                 peer.progress_at = now;
@@ -334,7 +369,7 @@ impl Primary {
     fn advance(&mut self) {
         let last = self.log.last().counter;
         let required = self.peers.iter().filter(|peer| peer.required);
-        let floor = required.map(|peer| peer.acked).min().unwrap_or(last);
+        let floor = required.map(|peer| peer.acked).chain(self.durable).min().unwrap_or(last);
         self.committed = self.committed.max(floor.min(last));
         let wanted = self
             .peers
@@ -342,7 +377,8 @@ impl Primary {
             .filter(|p| p.in_sync || matches!(p.stage, Stage::Streaming | Stage::Syncing { .. }))
             .map(|p| if matches!(p.stage, Stage::Syncing { .. }) { p.sent } else { p.acked })
             .min();
-        self.log.trim(wanted.map_or(self.committed, |counter| counter.min(self.committed)));
+        let unwanted = wanted.map_or(self.committed, |counter| counter.min(self.committed));
+        self.log.trim_above(unwanted, self.backlog_bytes);
     }
 }
 

@@ -18,11 +18,21 @@ const NOW: Wall = Wall(1_000);
 struct Copy<'a>(&'a mut Partition);
 
 impl Applier for Copy<'_> {
-    fn clear(&mut self) {
+    fn clear(&mut self, _at: Seq) {
         self.0.clear();
     }
 
-    fn apply(&mut self, effects: &[u8]) -> bool {
+    fn chunk(&mut self, effects: &[u8], _is_last: bool) -> bool {
+        self.apply_all(effects)
+    }
+
+    fn record(&mut self, _seq: Seq, effects: &[u8]) -> bool {
+        self.apply_all(effects)
+    }
+}
+
+impl Copy<'_> {
+    fn apply_all(&mut self, effects: &[u8]) -> bool {
         effect::decode(effects).all(|effect| match effect {
             Ok(effect) => {
                 apply(self.0, &effect);

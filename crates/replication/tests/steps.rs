@@ -17,11 +17,16 @@ struct Tally {
 }
 
 impl Applier for Tally {
-    fn clear(&mut self) {
+    fn clear(&mut self, _at: Seq) {
         self.cleared += 1;
     }
 
-    fn apply(&mut self, effects: &[u8]) -> bool {
+    fn record(&mut self, _seq: Seq, effects: &[u8]) -> bool {
+        self.applied += 1;
+        effects.first() != Some(&b'!')
+    }
+
+    fn chunk(&mut self, effects: &[u8], _is_last: bool) -> bool {
         self.applied += 1;
         effects.first() != Some(&b'!')
     }
@@ -294,4 +299,48 @@ fn a_learner_further_back_than_the_log_is_copied_anew() {
     pump(&mut primary, true);
     primary.step(PEER, position(2, Seq::default(), true), NOW);
     assert!(matches!(&pump(&mut primary, false)[..], [(_, Message::SyncBegin { .. }), ..]));
+}
+
+#[test]
+fn where_the_disk_counts_nothing_is_committed_before_it_is_there() {
+    let mut alone = Primary::new(REIGN, Log::starting_after(seq(4, 9)));
+    alone.require_disk();
+    append(&mut alone, 3);
+    assert_eq!((alone.last().counter, alone.committed()), (12, 9));
+    alone.durable(11);
+    assert_eq!(alone.committed(), 11);
+    alone.durable(10);
+    assert_eq!(alone.committed(), 11, "what is on the disk stays there");
+
+    let mut primary = streaming(&[PEER], &[]);
+    primary.require_disk();
+    append(&mut primary, 2);
+    pump(&mut primary, false);
+    primary.step(PEER, ack(1, 2, 0), NOW);
+    assert_eq!(primary.committed(), 0, "the peer has it, the disk has not");
+    primary.durable(1);
+    assert_eq!(primary.committed(), 1);
+}
+
+#[test]
+fn a_follower_that_comes_back_soon_gets_only_what_it_missed() {
+    let mut primary = streaming(&[PEER], &[]);
+    primary.keep_backlog(1_000);
+    append(&mut primary, 2);
+    pump(&mut primary, false);
+    primary.step(PEER, ack(1, 2, 0), NOW);
+    primary.set_peers(Epoch(6), &[], &[], NOW);
+    append(&mut primary, 3);
+    assert_eq!(primary.committed(), 5);
+    primary.set_peers(Epoch(7), &[], &[PEER], NOW);
+    pump(&mut primary, false);
+    primary.step(PEER, position(2, seq(5, 2), true), NOW);
+    let sent = pump(&mut primary, false);
+    let [(PEER, Message::Records { records, .. })] = &sent[..] else { panic!("{sent:?}") };
+    assert_eq!(records.iter().map(|(seq, _)| seq.counter).collect::<Vec<_>>(), [3, 4, 5]);
+
+    append(&mut primary, 1_000);
+    primary.step(PEER, ack(2, 1_005, 0), NOW);
+    let log = primary.into_log();
+    assert_eq!((log.bytes(), log.last().counter), (0, 1_005), "the backlog is the primary's alone");
 }
