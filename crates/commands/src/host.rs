@@ -83,6 +83,8 @@ pub trait Host {
     /// At most `count` of those keys.
     fn keys_in_slot(&self, slot: Slot, count: usize) -> Vec<Vec<u8>>;
 
+    /// Saves all that this node holds to disk: `SAVE` waits for it, `BGSAVE` and `BGREWRITEAOF` do not.
+    fn save(&mut self, wait: bool) -> Result<(), SaveError>;
     /// Begins to stop the process. An error's text follows `ERR `.
     fn shutdown(&mut self, mode: ShutdownMode) -> Result<(), String>;
     /// Takes back a shutdown that has not happened yet; false if there is none.
@@ -133,6 +135,15 @@ pub enum Unblock {
     Timeout,
     /// With an `UNBLOCKED` error.
     Error,
+}
+
+/// Why nothing was saved.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum SaveError {
+    /// A save is under way already.
+    InProgress,
+    /// It failed, or this node cannot save.
+    Failed(String),
 }
 
 /// How to stop.

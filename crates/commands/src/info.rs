@@ -20,6 +20,8 @@ pub struct InfoData {
     pub clients: ClientsInfo,
     /// `# Memory`
     pub memory: MemoryInfo,
+    /// `# Persistence`
+    pub persistence: PersistenceInfo,
     /// `# Stats`
     pub stats: StatsInfo,
     /// `# Replication`
@@ -63,8 +65,64 @@ pub struct ServerInfo {
     pub build_id: String,
     /// Addresses listened on.
     pub listeners: Vec<String>,
-    /// The data is still being loaded: clients should wait.
-    pub loading: bool,
+}
+
+/// What is kept on disk.
+#[derive(Clone, Debug, Default)]
+pub struct PersistenceInfo {
+    /// Data is being loaded: clients should wait.
+    pub loading: Option<LoadingInfo>,
+    /// The append-only file, if there is one.
+    pub log: Option<LogInfo>,
+    /// Saves of all data.
+    pub saving: SavingInfo,
+    /// When all data was last saved by this process.
+    pub last_save: Option<Wall>,
+    /// Keys found at the start.
+    pub keys_loaded: u64,
+}
+
+/// A load under way.
+#[derive(Clone, Debug, Default)]
+pub struct LoadingInfo {
+    /// When it began.
+    pub started: Wall,
+    /// Bytes to read.
+    pub total_bytes: u64,
+    /// Bytes read.
+    pub loaded_bytes: u64,
+}
+
+/// The append-only file.
+#[derive(Clone, Debug, Default)]
+pub struct LogInfo {
+    /// Bytes in its segments.
+    pub bytes: u64,
+    /// Bytes after the last save.
+    pub base_bytes: u64,
+    /// Bytes not yet given to the disk.
+    pub buffered_bytes: u64,
+    /// Why it is of no use any more.
+    pub failure: Option<String>,
+}
+
+/// Saves of all data.
+#[derive(Clone, Debug, Default)]
+pub struct SavingInfo {
+    /// How long the one under way has taken so far.
+    pub since: Option<Duration>,
+    /// Partitions that it saves.
+    pub partitions: u64,
+    /// Partitions that it has saved.
+    pub partitions_done: u64,
+    /// How long the last one took.
+    pub took: Option<Duration>,
+    /// Whether the last one failed.
+    pub failed: bool,
+    /// How many succeeded since the start.
+    pub saves: u64,
+    /// Records written since the last one.
+    pub changes: u64,
 }
 
 /// Connections.

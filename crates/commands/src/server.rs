@@ -5,6 +5,7 @@ pub mod acl;
 pub mod command;
 pub mod info;
 pub mod memory;
+mod persistence;
 pub(crate) mod rows;
 
 use crate::args::Args;
@@ -20,6 +21,8 @@ use rows::{
 /// The rows of this family.
 pub const COMMANDS: &[Command] = &[
     acl::ACL,
+    persistence::BGREWRITEAOF,
+    persistence::BGSAVE,
     command::COMMAND,
     Command {
         name: "info",
@@ -32,16 +35,7 @@ pub const COMMANDS: &[Command] = &[
         run: Run::Session(info::info),
         ..EMPTY
     },
-    Command {
-        name: "lastsave",
-        flags: LOADING_STALE_FAST,
-        categories: Categories::ADMIN.with(Categories::DANGEROUS),
-        since: "1.0.0",
-        summary: "Returns the Unix timestamp of the last successful save to disk.",
-        tips: NONDETERMINISTIC,
-        run: Run::Session(lastsave),
-        ..EMPTY
-    },
+    persistence::LASTSAVE,
     Command {
         name: "lolwut",
         arity: -1,
@@ -62,6 +56,7 @@ pub const COMMANDS: &[Command] = &[
         run: Run::Session(role),
         ..EMPTY
     },
+    persistence::SAVE,
     Command {
         name: "shutdown",
         arity: -1,
@@ -90,12 +85,6 @@ fn time(ctx: &mut SessionCtx<'_>, _: Args<'_>, reply: &mut Reply<'_>) {
     reply.array(2);
     reply.bulk((now / 1_000).to_string().as_bytes());
     reply.bulk((now % 1_000 * 1_000).to_string().as_bytes());
-}
-
-/// `LASTSAVE`: the start, as Redis answers before its first save.
-fn lastsave(ctx: &mut SessionCtx<'_>, _: Args<'_>, reply: &mut Reply<'_>) {
-    let started = info::started_unix_seconds(&ctx.host.info());
-    reply.integer(started as i64);
 }
 
 /// `ROLE`: towards clients every node is a master; its replicas are the nodes that copy its partitions.

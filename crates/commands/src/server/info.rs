@@ -93,7 +93,7 @@ pub fn human_bytes(bytes: u64) -> String {
 
 /// The text so far: headings, `name:value` lines, line ends as on the wire.
 #[derive(Default)]
-struct Text(String);
+pub(super) struct Text(String);
 
 impl Text {
     fn heading(&mut self, heading: &str) {
@@ -103,12 +103,12 @@ impl Text {
         self.0.push_str(&format!("# {heading}\r\n"));
     }
 
-    fn field(&mut self, name: &str, value: impl Display) {
+    pub(super) fn field(&mut self, name: &str, value: impl Display) {
         self.0.push_str(&format!("{name}:{value}\r\n"));
     }
 
     /// Fields that are 0 as long as what they count does not exist.
-    fn zeros(&mut self, names: &[&str]) {
+    pub(super) fn zeros(&mut self, names: &[&str]) {
         for name in names {
             self.field(name, 0);
         }
@@ -125,7 +125,7 @@ fn write_section(out: &mut Text, section: Section, host: &dyn Host, data: &InfoD
         Section::Server => server(out, host, data),
         Section::Clients => clients(out, data),
         Section::Memory => memory(out, data),
-        Section::Persistence => persistence(out, data),
+        Section::Persistence => super::persistence::section(out, data),
         Section::Stats => stats(out, data),
         Section::Replication => replication(out, data),
         Section::Cpu => cpu(out, data),
@@ -254,31 +254,6 @@ fn memory(out: &mut Text, data: &InfoData) {
     out.field("active_defrag_running", 0);
     out.field("lazyfree_pending_objects", memory.lazyfree_pending);
     out.field("lazyfreed_objects", 0);
-}
-
-fn persistence(out: &mut Text, data: &InfoData) {
-    out.field("loading", u8::from(data.server.loading));
-    if data.server.loading {
-        out.zeros(&["loading_start_time", "loading_total_bytes", "loading_loaded_bytes"]);
-        out.field("loading_loaded_perc", "0.00");
-        out.field("loading_eta_seconds", 1);
-    }
-    out.zeros(&["async_loading", "current_cow_peak", "current_cow_size", "current_cow_size_age"]);
-    out.field("current_fork_perc", "0.00");
-    out.zeros(&["current_save_keys_processed", "current_save_keys_total", "rdb_changes_since_last_save"]);
-    out.field("rdb_bgsave_in_progress", 0);
-    out.field("rdb_last_save_time", started_unix_seconds(data));
-    out.field("rdb_last_bgsave_status", "ok");
-    out.field("rdb_last_bgsave_time_sec", -1);
-    out.field("rdb_current_bgsave_time_sec", -1);
-    out.zeros(&["rdb_saves", "rdb_last_cow_size", "rdb_last_load_keys_expired", "rdb_last_load_keys_loaded"]);
-    out.zeros(&["aof_enabled", "aof_rewrite_in_progress", "aof_rewrite_scheduled"]);
-    out.field("aof_last_rewrite_time_sec", -1);
-    out.field("aof_current_rewrite_time_sec", -1);
-    out.field("aof_last_bgrewrite_status", "ok");
-    out.zeros(&["aof_rewrites", "aof_rewrites_consecutive_failures"]);
-    out.field("aof_last_write_status", "ok");
-    out.zeros(&["aof_last_cow_size", "module_fork_in_progress", "module_fork_last_cow_size"]);
 }
 
 fn stats(out: &mut Text, data: &InfoData) {

@@ -34,6 +34,8 @@ pub(crate) struct TestHost {
     pub(crate) events: Vec<LatencyEvent>,
     pub(crate) view: ClusterView,
     pub(crate) keys: BTreeMap<u16, Vec<Vec<u8>>>,
+    pub(crate) saves: Vec<bool>,
+    pub(crate) save_outcome: Result<(), SaveError>,
     pub(crate) stopping: Option<ShutdownMode>,
     pub(crate) refuse_shutdown: bool,
     pub(crate) purged: usize,
@@ -160,6 +162,8 @@ impl TestHost {
             view: ClusterView::default(),
             keys: BTreeMap::new(),
             stopping: None,
+            saves: Vec::new(),
+            save_outcome: Ok(()),
             refuse_shutdown: false,
             purged: 0,
         }
@@ -356,6 +360,11 @@ impl Host for TestHost {
 
     fn keys_in_slot(&self, slot: Slot, count: usize) -> Vec<Vec<u8>> {
         self.keys.get(&slot.0).into_iter().flatten().take(count).cloned().collect()
+    }
+
+    fn save(&mut self, wait: bool) -> Result<(), SaveError> {
+        self.saves.push(wait);
+        self.save_outcome.clone()
     }
 
     fn shutdown(&mut self, mode: ShutdownMode) -> Result<(), String> {

@@ -1,8 +1,8 @@
 //! INFO, CONFIG, COMMAND, SLOWLOG, LATENCY, MEMORY, ACL and the small commands of the server.
 
-use crate::double::Client;
-use commands::host::{LatencyEvent, ShutdownMode, SlowlogEntry};
-use commands::info::{CommandStats, KeyspaceInfo, ReplicaInfo};
+use crate::double::{Client, NOW};
+use commands::host::{LatencyEvent, SaveError, ShutdownMode, SlowlogEntry};
+use commands::info::{CommandStats, KeyspaceInfo, LoadingInfo, LogInfo, ReplicaInfo};
 use stdx::Wall;
 
 fn lines(text: &str) -> Vec<&str> {
@@ -87,7 +87,8 @@ fn info_sections() {
 #[test]
 fn no_field_of_info_comes_twice() {
     let mut client = Client::new();
-    client.host.data.server.loading = true;
+    client.host.data.persistence.loading =
+        Some(LoadingInfo { started: Wall(NOW.0 - 3_000), total_bytes: 400, loaded_bytes: 100 });
     let text = client.text("INFO everything");
     let mut names: Vec<&str> = lines(&text).iter().filter_map(|line| Some(line.split_once(':')?.0)).collect();
     let all = names.len();
@@ -332,6 +333,32 @@ fn time_role_lastsave_lolwut() {
     );
     assert!(client.text("LOLWUT").ends_with("\nRedis ver. 7.2.4\n"));
     client.check("LOLWUT VERSION x", "-ERR value is not an integer or out of range\r\n");
+}
+
+#[test]
+fn saving() {
+    let mut client = Client::new();
+    client.check("SAVE", "+OK\r\n");
+    client.check("BGSAVE", "+Background saving started\r\n");
+    client.check("BGREWRITEAOF", "+Background append only file rewriting started\r\n");
+    assert_eq!(client.host.saves, [true, false, false]);
+    client.check("BGSAVE now", "-ERR syntax error\r\n");
+    client.host.save_outcome = Err(SaveError::InProgress);
+    client.check("SAVE", "-ERR Background save already in progress\r\n");
+    client.check("BGSAVE", "-ERR Background save already in progress\r\n");
+    client.check("BGSAVE SCHEDULE", "+Background saving scheduled\r\n");
+    client.check("BGREWRITEAOF", "-ERR Background append only file rewriting already in progress\r\n");
+    client.host.save_outcome = Err(SaveError::Failed("no space".into()));
+    client.check("SAVE", "-ERR no space\r\n");
+    client.host.data.persistence.last_save = Some(Wall(1_650_000_000_999));
+    client.check("LASTSAVE", ":1650000000\r\n");
+    client.host.data.persistence.log =
+        Some(LogInfo { bytes: 10, failure: Some("disk full".into()), ..LogInfo::default() });
+    let text = client.text("INFO persistence");
+    for line in ["aof_enabled:1", "aof_current_size:10", "aof_last_write_status:err", "aof_failure:disk full"]
+    {
+        assert!(text.contains(&format!("{line}\r\n")), "{text}");
+    }
 }
 
 #[test]
