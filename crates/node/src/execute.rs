@@ -273,7 +273,7 @@ fn place<'k>(
 }
 
 pub(crate) fn access<'s>(id: PartitionId, state: &'s mut State) -> Access<'s> {
-    let log = state.has_peers();
+    let log = state.is_logged();
     let State { store, record, touched, .. } = state;
     Access { id, store, record, touched, log }
 }

@@ -9,7 +9,7 @@ use crate::target::{Key, Mail};
 use cluster::map::{MemberState, Role as MapRole};
 use commands::host::{
     Authentication, ClientInfo, ClusterNode, ClusterView, ConfigError, Host, LatencyEvent, NodeHealth, Pause,
-    ShutdownMode, SlotRange, SlowlogEntry, Unblock,
+    SaveError, ShutdownMode, SlotRange, SlowlogEntry, Unblock,
 };
 use commands::info::{CommandStats, InfoData, KeyspaceInfo, ReplicaInfo};
 use commands::session::ChannelKind;
@@ -201,6 +201,10 @@ impl Host for NodeHost<'_> {
             keys.len() < count
         });
         keys
+    }
+
+    fn save(&mut self, wait: bool) -> Result<(), SaveError> {
+        self.shared.platform.save(wait)
     }
 
     fn shutdown(&mut self, mode: ShutdownMode) -> Result<(), String> {

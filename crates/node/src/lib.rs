@@ -7,7 +7,7 @@
 //!   Worker --- connection --- dispatch --- here? --> Shared: partitions, routing, lease
 //!        |                       |                       ^
 //!        |                       +--- there? --> Link ---|--> another node's Worker
-//!        +--- commit gate <--- acknowledgements of replicas
+//!        +--- commit gate <--- acknowledgements of replicas and of the Journal
 //! ```
 //!
 //! A [`Worker`] is driven by one thread at a time and shares the partitions with the others through [`Shared`].
@@ -20,6 +20,7 @@ mod coordinator;
 mod execute;
 mod frame;
 mod host;
+mod journal;
 mod lease;
 mod partition;
 mod platform;
@@ -34,6 +35,7 @@ mod worker;
 pub use call::Call;
 pub use coordinator::Coordinator;
 pub use frame::Words;
+pub use journal::{Journal, NoCopy};
 pub use lease::Lease;
 pub use platform::{Limits, Platform};
 pub use shared::{NodeConfig, Place, Shared, Waker};

@@ -3,16 +3,20 @@
 //! Everything about a partition lives behind one lock, so that a command, its effect record, its place in the log
 //! and the registration of the waiting reply are one step. Methods here assume the lock is held.
 
+use crate::journal::{Copying, Kept};
 use crate::target::Target;
 use cluster::map::{Assignment, Role as MapRole};
 use effect::RecordBuilder;
 use replication::{Applier, ChunkSource, Follower, FollowerStage, Log, Message, Primary};
 use std::collections::{HashMap, VecDeque};
-use stdx::{Epoch, Mono, NodeId, Wall};
+use stdx::{Epoch, Mono, NodeId, Seq, Wall};
 use store::{Garbage, Partition};
 
 /// Watched keys of one partition; above this all are forgotten, which only makes transactions abort.
 const WATCHES_MAX: usize = 100_000;
+/// Records that a primary keeps for followers that come back after a restart, as Redis's `repl-backlog-size` over all
+/// partitions. Only a node that keeps a journal does: its records are encoded anyway.
+const BACKLOG_BYTES: usize = 128 * 1024;
 
 /// What this node is to the partition, with the state that goes with it.
 pub(crate) enum Role {
@@ -46,6 +50,14 @@ pub(crate) struct State {
     pub(crate) handing_over: bool,
     /// Already in its worker's list of partitions to pump.
     pub(crate) pump_queued: bool,
+    /// Where changes are kept across restarts, if they are.
+    pub(crate) kept: Option<Kept>,
+    /// Records that were written and are awaited on the disk: the journal's position behind each, and its counter.
+    awaited: VecDeque<(u64, u64)>,
+    /// A copy that is being made.
+    pub(crate) copying: Option<Copying>,
+    /// The last record of what was restored at the start, until there is a role for it.
+    restored: Option<Seq>,
 }
 
 /// A reply that waits for a commit.
@@ -85,7 +97,39 @@ impl State {
             watches: HashMap::new(),
             handing_over: false,
             pump_queued: false,
+            kept: None,
+            awaited: VecDeque::new(),
+            copying: None,
+            restored: None,
         }
+    }
+
+    /// Epoch in which the data held began.
+    pub(crate) fn born(&self) -> Epoch {
+        self.born
+    }
+
+    /// The last record that is part of the data held.
+    pub(crate) fn last(&self) -> Seq {
+        match &self.role {
+            Role::None => Seq::default(),
+            Role::Primary(primary) => primary.last(),
+            Role::Follower { follower, .. } => follower.last(),
+        }
+    }
+
+    /// Whether the data held is a whole copy; `None` if there is no role that has data.
+    pub(crate) fn is_whole(&self) -> Option<bool> {
+        match &self.role {
+            Role::None => None,
+            Role::Primary(_) => Some(true),
+            Role::Follower { follower, .. } => Some(follower.stage() == FollowerStage::Usable),
+        }
+    }
+
+    /// The data was restored at the start, as it was after `at`.
+    pub(crate) fn restored(&mut self, born: Epoch, at: Seq) {
+        (self.born, self.restored) = (born, Some(at));
     }
 
     /// The primary, if this node is it.
@@ -102,7 +146,13 @@ impl State {
         self.reign == reign && !self.handing_over && matches!(self.role, Role::Primary(_))
     }
 
-    /// Whether effects have to be encoded.
+    /// Whether effects have to be encoded: somebody wants them.
+    #[inline]
+    pub(crate) fn is_logged(&self) -> bool {
+        self.kept.is_some() || self.copying.is_some() || self.has_peers()
+    }
+
+    /// Whether there is anybody to send effects to.
     #[inline]
     pub(crate) fn has_peers(&self) -> bool {
         matches!(&self.role, Role::Primary(primary) if primary.has_peers())
@@ -124,12 +174,24 @@ impl State {
         let mut aftermath = Aftermath::default();
         let role = assignment.role_of(me);
         let new_reign = assignment.reign != self.reign;
-        let void = assignment.born != self.born && self.reign != Epoch(0);
+        let had_role = self.is_whole().is_some() || self.restored.is_some();
+        let begins = assignment.born != self.born;
+        let void = begins && (self.reign != Epoch(0) || self.restored.is_some());
         self.epoch = assignment.epoch;
         self.reign = assignment.reign;
         self.born = assignment.born;
         if new_reign || role != self.map_role() {
             self.leave_role(role, void, assignment, &mut aftermath);
+        }
+        if let Some(Kept { journal, partition }) = &self.kept {
+            match self.role {
+                Role::None if had_role => journal.dropped(*partition),
+                Role::None => {}
+                _ if begins || !had_role || aftermath.garbage.is_some() => {
+                    journal.emptied(*partition, self.born, self.last());
+                }
+                _ => {}
+            }
         }
         if let Role::Primary(primary) = &mut self.role {
             let others: Vec<NodeId> = assignment.in_sync.iter().copied().filter(|node| *node != me).collect();
@@ -158,12 +220,16 @@ impl State {
             return;
         }
         let (mut log, mut stage) = match std::mem::replace(&mut self.role, Role::None) {
-            Role::None => (Log::default(), FollowerStage::Usable),
+            Role::None => {
+                (self.restored.take().map(Log::starting_after).unwrap_or_default(), FollowerStage::Usable)
+            }
             Role::Primary(primary) => (primary.into_log(), FollowerStage::Usable),
             Role::Follower { follower, .. } => follower.into_parts(),
         };
         aftermath.unconfirmed.extend(self.waiters.drain(..).map(|waiter| (waiter.target, waiter.wrote)));
         self.uncommitted.clear();
+        self.awaited.clear();
+        self.copying = None;
         self.watches.clear();
         let partial = next == MapRole::Primary && stage == FollowerStage::Syncing;
         if partial && !void {
@@ -178,7 +244,14 @@ impl State {
         self.role = match next {
             MapRole::None => Role::None,
             MapRole::Primary => {
-                let primary = Primary::new(to.reign, log);
+                let mut primary = Primary::new(to.reign, log);
+                if let Some(kept) = &self.kept {
+                    primary.keep_backlog(BACKLOG_BYTES);
+                    if kept.journal.confirms() {
+                        primary.require_disk();
+                        self.awaited.push_back((kept.journal.position(), primary.last().counter));
+                    }
+                }
                 note_uncommitted(&primary, &self.store, &mut self.uncommitted);
                 Role::Primary(primary)
             }
@@ -202,6 +275,15 @@ impl State {
             unreachable!("only a primary runs commands");
         };
         let counter = primary.append(record.bytes(), now);
+        if let Some(Kept { journal, partition }) = &self.kept {
+            let position = journal.record(*partition, primary.last(), record.bytes());
+            if journal.confirms() {
+                self.awaited.push_back((position, counter));
+            }
+        }
+        if let Some(copying) = &mut self.copying {
+            copying.written.extend_from_slice(record.bytes());
+        }
         record.clear();
         if primary.committed() < counter {
             self.uncommitted.extend(self.touched.iter().map(|&(db, hash)| (counter, db, hash)));
@@ -277,6 +359,19 @@ impl State {
         }
     }
 
+    /// The journal is durable up to `position`; the replies that releases go to `released`.
+    pub(crate) fn durable(&mut self, position: u64, released: &mut Vec<Target>) {
+        let mut reached = None;
+        while let Some((_, counter)) = self.awaited.front().filter(|(awaited, _)| *awaited <= position) {
+            reached = Some(*counter);
+            self.awaited.pop_front();
+        }
+        if let (Some(counter), Role::Primary(primary)) = (reached, &mut self.role) {
+            primary.durable(counter);
+            self.settle(released);
+        }
+    }
+
     /// Releases what has been committed.
     pub(crate) fn settle(&mut self, released: &mut Vec<Target>) {
         let Role::Primary(primary) = &self.role else { return };
@@ -292,9 +387,11 @@ impl State {
     /// Takes a message of another node about this partition and returns the answer, if any.
     pub(crate) fn follow(&mut self, message: Message<'_>, now: Wall) -> Option<Message<'static>> {
         let (theirs, stream) = message.sent_by_primary()?;
-        let State { store, role, reign, .. } = self;
+        let State { store, role, reign, born, kept, copying, .. } = self;
         match role {
-            Role::Follower { follower, .. } => follower.step(message, &mut Copy { store, now }),
+            Role::Follower { follower, .. } => {
+                follower.step(message, &mut Copy { store, now, born: *born, kept: kept.as_ref(), copying })
+            }
             _ if theirs < *reign => Some(Message::Fenced { reign: *reign }),
             // Our map does not know that role yet.
             _ => Some(Message::Behind { reign: *reign, stream }),
@@ -305,7 +402,7 @@ impl State {
     pub(crate) fn expire(&mut self, wall: Wall, now: Mono, budget: usize) -> usize {
         let mut due: Vec<(u8, Vec<u8>, u64)> = Vec::new();
         self.store.expired(wall, budget, &mut |db, key, hash| due.push((db, key.to_vec(), hash)));
-        let log = self.has_peers();
+        let log = self.is_logged();
         for (db, key, hash) in &due {
             let effect = effect::Effect::Remove { db: *db, key, cause: effect::Cause::Expired };
             self.store.apply(&effect, *hash, wall);
@@ -316,6 +413,16 @@ impl State {
         }
         self.conclude(now);
         due.len()
+    }
+
+    /// Applies effects that were kept; false if they are corrupt.
+    pub(crate) fn apply_all(&mut self, effects: &[u8], now: Wall) -> bool {
+        apply_all(&mut self.store, effects, now)
+    }
+
+    /// A piece of a whole copy from `cursor` on, and where the next one starts.
+    pub(crate) fn piece(&self, cursor: Option<(u8, u64)>) -> (Vec<u8>, Option<(u8, u64)>) {
+        Chunks { store: &self.store }.chunk(cursor)
     }
 
     /// Sends what the peers can take.
@@ -379,24 +486,55 @@ fn note_uncommitted(primary: &Primary, store: &Partition, uncommitted: &mut VecD
     }
 }
 
+/// The data of a follower.
 struct Copy<'a> {
     store: &'a mut Partition,
     now: Wall,
+    born: Epoch,
+    kept: Option<&'a Kept>,
+    copying: &'a mut Option<Copying>,
 }
 
 impl Applier for Copy<'_> {
-    fn clear(&mut self) {
+    fn clear(&mut self, at: Seq) {
         self.store.clear();
+        *self.copying = None;
+        if let Some(Kept { journal, partition }) = self.kept {
+            journal.copy_begun(*partition, self.born, at);
+        }
     }
 
-    fn apply(&mut self, effects: &[u8]) -> bool {
-        for effect in effect::decode(effects) {
-            let Ok(effect) = effect else { return false };
-            let hash = effect.key().map_or(0, |key| self.store.hash(key));
-            self.store.apply(&effect, hash, self.now);
+    fn record(&mut self, seq: Seq, effects: &[u8]) -> bool {
+        let applied = apply_all(self.store, effects, self.now);
+        if let Some(Kept { journal, partition }) = self.kept.filter(|_| applied) {
+            journal.record(*partition, seq, effects);
         }
-        true
+        if let Some(copying) = self.copying {
+            copying.written.extend_from_slice(effects);
+        }
+        applied
     }
+
+    fn chunk(&mut self, effects: &[u8], is_last: bool) -> bool {
+        let applied = apply_all(self.store, effects, self.now);
+        if let Some(Kept { journal, partition }) = self.kept.filter(|_| applied) {
+            journal.copy_piece(*partition, effects);
+            if is_last {
+                journal.copy_ended(*partition);
+            }
+        }
+        applied
+    }
+}
+
+/// Applies encoded effects; false if they are corrupt.
+fn apply_all(store: &mut Partition, effects: &[u8], now: Wall) -> bool {
+    for effect in effect::decode(effects) {
+        let Ok(effect) = effect else { return false };
+        let hash = effect.key().map_or(0, |key| store.hash(key));
+        store.apply(&effect, hash, now);
+    }
+    true
 }
 
 struct Chunks<'a> {

@@ -3,7 +3,7 @@
 //! The node has no files, sockets or threads. The `hypercache` crate implements this trait with the directive table
 //! and the operating system; the simulator and tests give a small one of their own.
 
-use commands::host::{Authentication, ConfigError, NodeHealth, ShutdownMode};
+use commands::host::{Authentication, ConfigError, NodeHealth, SaveError, ShutdownMode};
 use commands::info::InfoData;
 use stdx::NodeId;
 
@@ -25,6 +25,8 @@ pub trait Platform: Send + Sync {
     fn complete_info(&self, info: &mut InfoData);
     /// What gossip thinks of a member.
     fn health(&self, node: NodeId) -> NodeHealth;
+    /// Saves all data to disk, in the background unless `wait` is set.
+    fn save(&self, wait: bool) -> Result<(), SaveError>;
     /// Begins to stop the process.
     fn shutdown(&self, mode: ShutdownMode) -> Result<(), String>;
     /// Takes a shutdown back; false if none is under way.

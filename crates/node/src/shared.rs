@@ -1,6 +1,7 @@
 //! What the workers of a node share: partitions, routing, lease, subscriptions, statistics, mailboxes.
 
 use crate::cells::{Cell, Cells};
+use crate::journal::{HeldAnswer, Journal, Kept};
 use crate::lease::Lease;
 use crate::partition::{Aftermath, Role};
 use crate::platform::Platform;
@@ -70,6 +71,8 @@ pub struct Shared {
     pub(crate) latency_events: Mutex<BTreeMap<String, LatencyEvent>>,
     pub(crate) paused: Mutex<Option<Paused>>,
     pub(crate) is_paused: AtomicBool,
+    pub(crate) is_loading: AtomicBool,
+    is_fenced: AtomicBool,
     pub(crate) started: Mono,
     pub(crate) replies_waiting: AtomicU64,
     data_bytes_at: AtomicU64,
@@ -77,12 +80,19 @@ pub struct Shared {
     hash_key: u64,
     hash_seed: AtomicU64,
     partitions: RwLock<Arc<Cells>>,
+    /// The cluster that the partitions are of.
+    cells_of: AtomicU64,
     routing: RwLock<Arc<Routing>>,
     routing_version: AtomicU64,
     /// The map has no other member: nobody could take over, so no lease is needed.
     is_sole_member: AtomicBool,
     next_client: AtomicU64,
     mailboxes: Vec<Mailbox>,
+    pub(crate) journal: RwLock<Option<Arc<dyn Journal>>>,
+    /// Answers to primaries that wait for the disk, in the order of their positions.
+    pub(crate) held_answers: Mutex<VecDeque<HeldAnswer>>,
+    /// The journal's position up to which it is durable.
+    pub(crate) durable_up_to: AtomicU64,
 }
 
 /// How old the cached number of data bytes may be.
@@ -126,6 +136,7 @@ impl Shared {
             routing: RwLock::new(Arc::new(Routing::new(Arc::new(ClusterMap::default()), config.node))),
             routing_version: AtomicU64::new(0),
             partitions: RwLock::new(Arc::new(Cells::new(0, 0, config.workers))),
+            cells_of: AtomicU64::new(0),
             is_sole_member: AtomicBool::new(false),
             lease: Lease::default(),
             registry: Registry::default(),
@@ -134,8 +145,13 @@ impl Shared {
             latency_events: Mutex::new(BTreeMap::new()),
             paused: Mutex::new(None),
             is_paused: AtomicBool::new(false),
+            is_loading: AtomicBool::new(false),
+            is_fenced: AtomicBool::new(false),
             next_client: AtomicU64::new(1),
             replies_waiting: AtomicU64::new(0),
+            journal: RwLock::new(None),
+            held_answers: Mutex::new(VecDeque::new()),
+            durable_up_to: AtomicU64::new(0),
             data_bytes_at: AtomicU64::new(0),
             data_bytes_cached: AtomicU64::new(0),
             started,
@@ -182,11 +198,38 @@ impl Shared {
         self.lease.holds(now) || self.is_sole_member.load(Ordering::Acquire)
     }
 
+    /// While data is being loaded, most commands are refused with LOADING.
+    pub fn set_loading(&self, loading: bool) {
+        self.is_loading.store(loading, Ordering::Release);
+    }
+
+    /// This node serves nothing any more, whatever map and lease say, until it is started again: what it acknowledged would not
+    /// be kept.
+    pub fn fence(&self) {
+        self.is_fenced.store(true, Ordering::SeqCst);
+        self.lease.revoke();
+        self.is_sole_member.store(false, Ordering::SeqCst);
+        self.changed();
+    }
+
+    /// Whether [`Shared::fence`] was called.
+    pub fn is_fenced(&self) -> bool {
+        self.is_fenced.load(Ordering::SeqCst)
+    }
+
     /// Keys in one database over the partitions this node is primary of.
     pub fn keys_as_primary(&self, db: u8) -> (u64, u64) {
         self.fold_primaries((0, 0), |(keys, expires), state| {
             (keys + state.store.len(db), expires + state.store.expires_len(db))
         })
+    }
+
+    /// Keys on this node in all databases, whatever its role.
+    pub fn keys_held(&self) -> u64 {
+        let of = |state: &crate::partition::State| -> u64 {
+            (0..stdx::limits::DATABASES).map(|db| state.store.len(db)).sum()
+        };
+        self.cells().iter().map(|cell| of(&cell.state.lock())).sum()
     }
 
     /// Bytes of keys, values and tables on this node, whatever its role.
@@ -296,7 +339,7 @@ impl Shared {
         if map.version.0 <= self.routing_version.load(Ordering::Acquire) {
             return;
         }
-        self.ensure_cells(&map);
+        self.make_cells(map.cluster_id, map.partitions);
         let now = self.clock.mono();
         let before = self.map();
         let cells = self.cells();
@@ -320,8 +363,16 @@ impl Shared {
             }
         }
         *self.routing.write() = Arc::new(Routing::new(Arc::clone(&map), self.me()));
-        self.is_sole_member.store(is_sole, Ordering::Release);
+        self.is_sole_member.store(is_sole, Ordering::SeqCst);
+        if self.is_fenced() {
+            // Perhaps since a moment ago.
+            self.is_sole_member.store(false, Ordering::SeqCst);
+        }
         self.routing_version.store(map.version.0, Ordering::Release);
+        // What a new role waits for may be durable already.
+        if self.journal.read().is_some() {
+            self.journal_is_durable(self.durable_up_to.load(Ordering::Acquire));
+        }
         for (worker, deliveries) in mail.into_iter().enumerate() {
             if !deliveries.is_empty() {
                 self.post(worker, Mail::Deliver(deliveries));
@@ -427,22 +478,39 @@ impl Shared {
         self.changed();
     }
 
-    /// Creates the partitions with the first map that has them.
-    fn ensure_cells(&self, map: &ClusterMap) {
-        let partitions = map.partitions;
+    pub(crate) fn cluster_of_cells(&self) -> u64 {
+        self.cells_of.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn make_cells(&self, cluster_id: u64, partitions: u16) {
         let mut cells = self.partitions.write();
-        if cells.len() != partitions {
-            debug_assert!(cells.len() == 0, "the number of partitions never changes");
-            let seed = stdx::hash::mix64(self.hash_key ^ stdx::hash::mix64(map.cluster_id));
-            self.hash_seed.store(seed, Ordering::Release);
-            *cells = Arc::new(Cells::new(partitions, seed, self.config.workers));
+        if self.cells_of.swap(cluster_id, Ordering::AcqRel) == cluster_id && cells.len() == partitions {
+            return;
         }
+        debug_assert!(
+            cells.len() == 0,
+            "a node stays with its cluster, whose number of partitions never changes"
+        );
+        let seed = stdx::hash::mix64(self.hash_key ^ stdx::hash::mix64(cluster_id));
+        self.hash_seed.store(seed, Ordering::Release);
+        let made = Cells::new(partitions, seed, self.config.workers);
+        if let Some(journal) = &*self.journal.read() {
+            journal.cluster(cluster_id, partitions);
+            for cell in made.iter() {
+                cell.state.lock().kept = Some(Kept { journal: Arc::clone(journal), partition: cell.id });
+            }
+        }
+        *cells = Arc::new(made);
     }
 
     /// Tells the workers that replies need not wait any longer.
     pub(crate) fn release(&self, released: Vec<Target>) {
+        let mut mail: Vec<Vec<(Target, Delivery)>> = self.mailboxes.iter().map(|_| Vec::new()).collect();
         for target in released {
-            self.post(usize::from(target.worker), Mail::Deliver(vec![(target, Delivery::Released)]));
+            mail[usize::from(target.worker)].push((target, Delivery::Released));
+        }
+        for (worker, deliveries) in mail.into_iter().enumerate().filter(|(_, mail)| !mail.is_empty()) {
+            self.post(worker, Mail::Deliver(deliveries));
         }
     }
 

@@ -110,4 +110,13 @@ pub(crate) enum Mail {
     Call(crate::call::Call),
     /// The member is gone from the map or is another incarnation now: drop links to it.
     Forget(NodeId),
+    /// An answer to a primary may leave.
+    Answer {
+        /// Over which link.
+        link: Key,
+        /// About which partition.
+        partition: stdx::PartitionId,
+        /// The answer.
+        answer: replication::Message<'static>,
+    },
 }

@@ -244,6 +244,7 @@ impl Worker {
                 Mail::Kill(key) => self.kill(key),
                 Mail::Call(call) => self.run_call(call),
                 Mail::Forget(node) => self.drop_links_to(node),
+                Mail::Answer { link, partition, answer } => self.answer_primary(link, partition, &answer),
             }
         }
         self.end_turn();

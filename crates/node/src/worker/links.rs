@@ -7,6 +7,7 @@ use super::peer_requests::{GatedReplies, HeldRoutes};
 use super::{Flush, Worker};
 use crate::connection::BUFFER_KEEP_BYTES;
 use crate::frame::{self, Frame, Scope, Status};
+use crate::journal::HeldAnswer;
 use crate::spot::Spot;
 use crate::stats::Counter;
 use crate::target::{Delivery, Key, Mail, Owner, Target};
@@ -365,10 +366,33 @@ impl Worker {
         }
         let answer = state.follow(message, self.wall);
         let garbage = state.store.take_garbage();
+        let held_from = state.kept.as_ref().and_then(|kept| {
+            let journal = &kept.journal;
+            journal.confirms().then(|| journal.position())
+        });
         drop(state);
         drop(garbage);
-        if let (Some(answer), Some(link)) = (answer, self.links.get_mut(key)) {
-            frame::encode_replication(&mut link.output, partition, &answer);
+        match (answer, held_from) {
+            (Some(answer), None) => self.answer_primary(key, partition, &answer),
+            (Some(answer), Some(position)) => {
+                // What this node confirms has to survive its own restart.
+                let worker = self.index;
+                let held = HeldAnswer { position, worker, link: key, partition, answer };
+                self.shared.hold_answer(held);
+            }
+            (None, _) => {}
+        }
+    }
+
+    pub(super) fn answer_primary(
+        &mut self,
+        key: Key,
+        partition: PartitionId,
+        answer: &replication::Message<'_>,
+    ) {
+        if let Some(link) = self.links.get_mut(key) {
+            frame::encode_replication(&mut link.output, partition, answer);
+            self.queue_link_flush(key);
         }
     }
 }

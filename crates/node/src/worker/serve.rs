@@ -199,6 +199,10 @@ impl Worker {
             Some(pubsub::refused_while_subscribed(command.name))
         } else if connection.transaction.is_some() && command.flags.has(Flags::NO_MULTI) {
             Some(texts::NOT_IN_TRANSACTION.to_owned())
+        } else if self.shared.is_loading.load(std::sync::atomic::Ordering::Acquire)
+            && !command.flags.has(Flags::LOADING)
+        {
+            Some("LOADING Redis is loading the dataset in memory".to_owned())
         } else if command.flags.has(Flags::DENYOOM) && self.is_out_of_memory() {
             Some("OOM command not allowed when used memory > 'maxmemory'.".to_owned())
         } else {

@@ -1,6 +1,6 @@
 //! The process around a node of the harness: no files, no password, no limits but the defaults.
 
-use commands::host::{Authentication, ConfigError, NodeHealth, ShutdownMode};
+use commands::host::{Authentication, ConfigError, NodeHealth, SaveError, ShutdownMode};
 use commands::info::InfoData;
 use node::{Limits, Platform};
 use stdx::NodeId;
@@ -37,6 +37,10 @@ impl Platform for TestPlatform {
 
     fn health(&self, _node: NodeId) -> NodeHealth {
         NodeHealth::Up
+    }
+
+    fn save(&self, _wait: bool) -> Result<(), SaveError> {
+        Err(SaveError::Failed("nothing is kept on disk".to_owned()))
     }
 
     fn shutdown(&self, _mode: ShutdownMode) -> Result<(), String> {
