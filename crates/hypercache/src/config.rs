@@ -9,6 +9,7 @@ mod glob;
 mod limits;
 mod live;
 mod relations;
+mod save_points;
 mod source;
 mod table;
 mod value;
@@ -22,6 +23,7 @@ use std::time::Duration;
 pub use document::{markdown, toml_document};
 pub use limits::{BufferLimit, BufferLimits};
 pub use live::Directives;
+pub use save_points::{SavePoint, SavePoints};
 pub use source::{Mistake, Place, Settings};
 pub use table::{DIRECTIVES, Directive, Section};
 pub use value::{HostPort, Kind, NAME_LEN_MAX, Refusal, Secret, Value};
@@ -41,6 +43,17 @@ pub enum Acks {
     Insync,
     /// At once.
     Primary,
+}
+
+/// When the log is synced to the disk.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Fsync {
+    /// Before a write is acknowledged.
+    Always,
+    /// Once a second.
+    EverySecond,
+    /// When the system likes.
+    No,
 }
 
 /// How the threads that serve RESP connections wait for the network.
@@ -115,6 +128,12 @@ pub struct Config {
     pub gossip_suspicion: Duration,
     /// Largest HTTP body, in bytes.
     pub http_max_body: usize,
+    /// Whether writes go to the append-only log.
+    pub appendonly: bool,
+    /// When that is synced.
+    pub appendfsync: Fsync,
+    /// Directory of log and snapshots, within `dir`.
+    pub appenddirname: String,
     /// The file that was read, for INFO.
     pub config_file: Option<PathBuf>,
     /// Every directive as text, and the live ones.
@@ -300,6 +319,13 @@ impl Config {
             gossip_suspicion: millis(const { index_of("gossip-suspicion-ms") }),
             http_max_body: usize::try_from(settings.value(const { index_of("http-max-body") }).bits())
                 .expect("at most 1gb"),
+            appendonly: settings.value(const { index_of("appendonly") }) == &Value::Bool(true),
+            appendfsync: match settings.value(const { index_of("appendfsync") }) {
+                Value::Word("always") => Fsync::Always,
+                Value::Word("no") => Fsync::No,
+                _ => Fsync::EverySecond,
+            },
+            appenddirname: name(const { index_of("appenddirname") }),
             config_file: settings.config_file(),
             directives: Arc::new(Directives::new(settings)),
         }

@@ -11,5 +11,6 @@ pub mod http;
 mod huge_pages;
 pub mod io;
 pub mod load;
+pub mod persist;
 pub mod platform;
 pub mod server;

@@ -3,7 +3,8 @@
 use crate::config::Directives;
 use crate::control::Control;
 use crate::io::Backend;
-use commands::host::{Authentication, ConfigError, NodeHealth, ShutdownMode};
+use crate::persist::Persistence;
+use commands::host::{Authentication, ConfigError, NodeHealth, SaveError, ShutdownMode};
 use commands::info::InfoData;
 use commands::session::DEFAULT_USER;
 use node::{Limits, Platform};
@@ -56,6 +57,7 @@ pub struct ServerPlatform {
     shutdown: watch::Sender<bool>,
     facts: OnceLock<Box<dyn ClusterFacts>>,
     io_backend: OnceLock<Backend>,
+    persistence: OnceLock<Arc<Persistence>>,
     allocator: Allocator,
     memory_peak: AtomicU64,
     memory_at_start: u64,
@@ -93,6 +95,7 @@ impl ServerPlatform {
             shutdown,
             facts: OnceLock::new(),
             io_backend: OnceLock::new(),
+            persistence: OnceLock::new(),
             memory_peak: AtomicU64::new(0),
             memory_at_start: (allocator.held_bytes)(),
             allocator,
@@ -103,6 +106,13 @@ impl ServerPlatform {
     pub fn set_facts(&self, facts: Box<dyn ClusterFacts>) {
         if self.facts.set(facts).is_err() {
             tracing::error!("the facts of the cluster were set twice");
+        }
+    }
+
+    /// Sets what keeps data on disk, if anything does.
+    pub fn set_persistence(&self, persistence: Arc<Persistence>) {
+        if self.persistence.set(persistence).is_err() {
+            tracing::error!("persistence was set twice");
         }
     }
 
@@ -217,13 +227,32 @@ impl Platform for ServerPlatform {
         if let Some(facts) = self.facts.get() {
             facts.complete_info(info);
         }
+        if let Some(persistence) = self.persistence.get() {
+            persistence.complete_info(&mut info.persistence);
+        }
     }
 
     fn health(&self, node: NodeId) -> NodeHealth {
         self.facts.get().map_or(NodeHealth::Up, |facts| facts.health(node))
     }
 
-    fn shutdown(&self, _mode: ShutdownMode) -> Result<(), String> {
+    fn save(&self, wait: bool) -> Result<(), SaveError> {
+        match self.persistence.get() {
+            Some(persistence) => persistence.save(wait),
+            None => Err(SaveError::Failed(
+                "this node keeps nothing on disk: it was started with appendonly no".to_owned(),
+            )),
+        }
+    }
+
+    fn shutdown(&self, mode: ShutdownMode) -> Result<(), String> {
+        if mode.save == Some(true)
+            && let Err(SaveError::Failed(reason)) = self.save(true)
+            && !mode.force
+        {
+            tracing::error!(%reason, "SHUTDOWN SAVE is refused");
+            return Err("Errors trying to SHUTDOWN. Check logs.".to_owned());
+        }
         self.shutdown.send_replace(true);
         Ok(())
     }

@@ -5,14 +5,17 @@
 //! io-0..n         RESP clients and data links, one event loop each                      (io)
 //! control         gossip, Raft, leases, map, links' handshakes: one tokio thread        (control)
 //! http-0..n       HTTP API, dashboard, metrics: tokio                                    (http)
+//! aof-writer      writes and syncs the append-only log, if there is one                  (persist)
+//! aof-saver       snapshots                                                              (persist)
 //! ```
 //!
 //! Control has a thread of its own so that no load of clients delays a lease renewal or a heartbeat.
 
-use crate::config::Config;
+use crate::config::{Acks, Config, Fsync};
 use crate::control::{self, Addresses, Control, StartConfig};
 use crate::http::{self, HttpState, NodeBackend, PlatformGate};
 use crate::io;
+use crate::persist::Persistence;
 use crate::platform::{Allocator, Ports, ServerPlatform};
 use node::{NodeConfig, Shared};
 use sha2::{Digest, Sha256};
@@ -30,6 +33,9 @@ use tracing_subscriber::util::SubscriberInitExt;
 
 /// Connections that may wait to be accepted, as Redis's `tcp-backlog`.
 const BACKLOG: i32 = 511;
+/// How long a start waits for a port that is taken, and between tries.
+const PORT_PATIENCE: Duration = Duration::from_secs(1);
+const PORT_PAUSE: Duration = Duration::from_millis(20);
 /// How long saying goodbye to the cluster may take.
 const GOODBYE_MAX: Duration = Duration::from_secs(2);
 /// How long HTTP requests may take to end when the server stops.
@@ -61,7 +67,7 @@ pub fn run(config: Config, allocator: Allocator) -> Result<ExitCode, AnyError> {
         node: disk.node_id,
         name: config.node_id.clone(),
         workers: config.io_threads,
-        wait_for_in_sync: config.acks == crate::config::Acks::Insync,
+        wait_for_in_sync: waits_for_commit(&config),
         forward_timeout: config.forward_timeout,
         resp_port: ports.resp,
     };
@@ -74,8 +80,14 @@ pub fn run(config: Config, allocator: Allocator) -> Result<ExitCode, AnyError> {
         keepalive: Duration::from_secs(config.directives.tcp_keepalive()),
         backend: config.io_backend,
     };
+    let persistence = Persistence::new(&config, &shared);
+    if let Some(persistence) = &persistence {
+        platform.set_persistence(Arc::clone(persistence));
+    }
     let threads = io::start(settings, bound.resp, &shared, wanted)?;
     platform.set_io_backend(threads.backend());
+    let is_alone = config.join.is_empty() && disk.gossip_snapshot().is_none();
+    let recovered = persistence.as_ref().map(|persistence| persistence.start(is_alone)).transpose()?;
 
     let control_runtime = Builder::new_current_thread().enable_all().build()?;
     let address = config.advertised_address();
@@ -88,6 +100,7 @@ pub fn run(config: Config, allocator: Allocator) -> Result<ExitCode, AnyError> {
     let start = StartConfig {
         config: &config,
         disk,
+        recovered: recovered.unwrap_or_default(),
         gossip_socket: bound.gossip,
         addresses,
         data: Arc::new(threads.handle()),
@@ -96,6 +109,10 @@ pub fn run(config: Config, allocator: Allocator) -> Result<ExitCode, AnyError> {
     };
     let control = control_runtime.block_on(Control::start(start, Arc::clone(&shared)))?;
     platform.set_facts(Box::new(control.clone()));
+    if let Some(persistence) = &persistence {
+        let control = control.clone();
+        persistence.on_failure(Box::new(move |reason| control.fence(reason)));
+    }
     let (ended, control_may_end) = watch::channel(false);
     let control_thread = drive_control(control_runtime, control.clone(), control_may_end)?;
 
@@ -132,9 +149,18 @@ pub fn run(config: Config, allocator: Allocator) -> Result<ExitCode, AnyError> {
         }
     });
     threads.join();
+    if let Some(persistence) = persistence {
+        persistence.stop();
+    }
     http_runtime.shutdown_timeout(Duration::from_millis(100));
     tracing::info!("bye");
     Ok(ExitCode::SUCCESS)
+}
+
+/// Whether replies wait for the commit of what they tell of: for replicas, or for the disk.
+fn waits_for_commit(config: &Config) -> bool {
+    let for_disk = config.appendonly && config.appendfsync == Fsync::Always;
+    config.acks == Acks::Insync || for_disk
 }
 
 /// What keys are hashed under, the same on all nodes of a cluster. Whoever does not know the secret cannot choose keys
@@ -199,11 +225,11 @@ fn announce(config: &Config, ports: Ports) {
 }
 
 fn bind(config: &Config) -> Result<Bound, AnyError> {
-    let resp =
-        listen(config.bind, config.port).map_err(|e| taken("port", "RESP", config.port, config.bind, &e))?;
-    let http = listen(config.bind, config.http_port)
+    let resp = patiently(|| listen(config.bind, config.port))
+        .map_err(|e| taken("port", "RESP", config.port, config.bind, &e))?;
+    let http = patiently(|| listen(config.bind, config.http_port))
         .map_err(|e| taken("http-port", "HTTP", config.http_port, config.bind, &e))?;
-    let gossip = UdpSocket::bind((config.bind, config.gossip_port))
+    let gossip = patiently(|| UdpSocket::bind((config.bind, config.gossip_port)))
         .map_err(|e| taken("gossip-port", "gossip", config.gossip_port, config.bind, &e))?;
     let ports = Ports {
         resp: resp.local_addr()?.port(),
@@ -211,6 +237,22 @@ fn bind(config: &Config) -> Result<Bound, AnyError> {
         gossip: gossip.local_addr()?.port(),
     };
     Ok(Bound { resp, http, gossip, ports })
+}
+
+/// Tries for a while to get a port that is taken: the kernel closes the sockets of a process that was killed a moment after it is
+/// gone when they were io_uring's, and whoever restarts the process is often faster.
+fn patiently<T>(open: impl Fn() -> std::io::Result<T>) -> std::io::Result<T> {
+    let began = std::time::Instant::now();
+    loop {
+        match open() {
+            Err(error)
+                if error.kind() == std::io::ErrorKind::AddrInUse && began.elapsed() < PORT_PATIENCE =>
+            {
+                std::thread::sleep(PORT_PAUSE);
+            }
+            outcome => return outcome,
+        }
+    }
 }
 
 fn listen(address: IpAddr, port: u16) -> std::io::Result<TcpListener> {

@@ -155,7 +155,6 @@ fn unknown_names_and_wrong_types_are_explained_with_their_place() {
     check("requirepass = 12", &["1:15: requirepass expects a string in quotes, got the number 12"]);
     check("join = [1]", &["1:8: join expects only strings in its array, got an array"]);
     check("config = \"x\"", &["1:1: config cannot be set in a file, only as a flag or in the environment"]);
-    check("appendonly = true", &["1:14: appendonly expects a string in quotes, got the boolean true"]);
 }
 
 #[test]
@@ -178,10 +177,9 @@ fn wrong_values_are_explained_with_their_place() {
         ],
     );
     check(
-        "appendonly = \"yes\"",
+        "save = \"60\"",
         &[
-            "1:14: appendonly accepts only \"no\", got \"yes\": persistence comes with a later release; data is kept safe by \
-           replicas",
+            "1:8: save expects pairs of seconds and changes such as \"3600 1 300 100\", or nothing, got \"60\"",
         ],
     );
     check(

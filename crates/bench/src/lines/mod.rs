@@ -13,6 +13,7 @@ mod latency;
 mod malformed;
 mod pause;
 mod redis_benchmark;
+mod restart;
 
 use crate::context::Context;
 use crate::report::Report;
@@ -37,6 +38,11 @@ pub(crate) const LINES: &[Line] = &[
         run: cross_node::run,
     },
     Line { name: "kill", what: "kill -9 of a random node under write load", run: kill::run },
+    Line {
+        name: "restart",
+        what: "kill -9 of all nodes under write load with an append-only log",
+        run: restart::run,
+    },
     Line { name: "pause", what: "a stopped primary goes on after others took over", run: pause::run },
     Line { name: "join-leave", what: "a fourth node joins and leaves under load", run: join_leave::run },
     Line { name: "latency", what: "cross-node GET beside local GET", run: latency::run },

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::source::{Place, Settings};
 use super::table::{self, DIRECTIVES, index_of};
 use super::value::{Secret, Value};
-use super::{BufferLimits, glob, relations};
+use super::{BufferLimits, SavePoints, glob, relations};
 
 /// Shown by CONFIG GET in place of a secret that no client needs.
 const HIDDEN: &str = "***";
@@ -128,6 +128,34 @@ impl Directives {
     /// Whether remote clients are refused while there is no password.
     pub fn protected_mode(&self) -> bool {
         self.number(const { index_of("protected-mode") }) != 0
+    }
+
+    /// When all data is saved.
+    pub fn save(&self) -> SavePoints {
+        match self.read().value(const { index_of("save") }) {
+            Value::SavePoints(points) => points.clone(),
+            other => unreachable!("save is {other:?}"),
+        }
+    }
+
+    /// Growth of the log, in percent of what was saved last, after which it is replaced by a snapshot; 0 is never.
+    pub fn auto_aof_rewrite_percentage(&self) -> u64 {
+        self.number(const { index_of("auto-aof-rewrite-percentage") })
+    }
+
+    /// Bytes of the log below which it is not replaced.
+    pub fn auto_aof_rewrite_min_size(&self) -> u64 {
+        self.number(const { index_of("auto-aof-rewrite-min-size") })
+    }
+
+    /// Whether snapshots are compressed.
+    pub fn rdbcompression(&self) -> bool {
+        self.number(const { index_of("rdbcompression") }) != 0
+    }
+
+    /// Bytes per second that a background save reads at most.
+    pub fn save_bytes_per_second(&self) -> u64 {
+        self.number(const { index_of("save-bytes-per-second") })
     }
 
     /// Limits of unsent replies.

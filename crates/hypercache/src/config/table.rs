@@ -22,6 +22,8 @@ pub enum Section {
     Clients,
     /// Memory.
     Memory,
+    /// What is kept on disk.
+    Persistence,
     /// Logs and diagnostics.
     Diagnostics,
     /// Names that Redis tools read or set, whose feature is not in this version.
@@ -30,13 +32,14 @@ pub enum Section {
 
 impl Section {
     /// Every section, in the order of the documentation.
-    pub const ALL: [Section; 8] = [
+    pub const ALL: [Section; 9] = [
         Section::Node,
         Section::Network,
         Section::Cluster,
         Section::Timing,
         Section::Clients,
         Section::Memory,
+        Section::Persistence,
         Section::Diagnostics,
         Section::Compatibility,
     ];
@@ -50,6 +53,7 @@ impl Section {
             Section::Timing => "Timings of the cluster",
             Section::Clients => "Clients and requests",
             Section::Memory => "Memory",
+            Section::Persistence => "Persistence",
             Section::Diagnostics => "Logs and diagnostics",
             Section::Compatibility => "Redis names whose feature is not in this version",
         }
@@ -163,7 +167,6 @@ pub(super) fn nearest(name: &str) -> Option<&'static str> {
 }
 
 const NO_TLS: &str = "TLS comes with a later release";
-const NO_PERSISTENCE: &str = "persistence comes with a later release; data is kept safe by replicas";
 const NO_EVICTION: &str = "eviction comes with a later release";
 const NO_EVENTS: &str = "keyspace events come with a later release";
 const NO_ACL: &str = "ACL users come with a later release";
@@ -174,7 +177,7 @@ const I32_MAX: i64 = i32::MAX as i64;
 const MB: u64 = 1 << 20;
 const GB: u64 = 1 << 30;
 
-use Section::{Clients, Cluster, Compatibility, Diagnostics, Memory, Network, Node, Timing};
+use Section::{Clients, Cluster, Compatibility, Diagnostics, Memory, Network, Node, Persistence, Timing};
 
 /// The table.
 #[rustfmt::skip]
@@ -275,6 +278,23 @@ pub const DIRECTIVES: &[Directive] = &[
     Directive::new(Memory, "maxmemory-samples", Kind::Number { min: 1, max: 64 }, "5",
         "Keys that eviction samples. Kept for tools: this version does not evict.").live().redis(),
 
+    Directive::new(Persistence, "appendonly", Kind::Bool, "no",
+        "Whether every write goes to the append-only log, from which a restarted node has its data back.").redis(),
+    Directive::new(Persistence, "appendfsync", Kind::Enum(&["always", "everysec", "no"]), "everysec",
+        "When the log is synced to the disk: before a write is acknowledged (all writes that arrive meanwhile share one sync), once a          second, or when the system likes. What a crash of the machine can lose follows from it; a crash of the process loses          only what was written in the last moment, or nothing with `always`.").redis(),
+    Directive::new(Persistence, "appenddirname", Kind::Name, "appendonlydir",
+        "Directory of log and snapshots, within `dir`.").redis(),
+    Directive::new(Persistence, "save", Kind::SavePoints, "",
+        "When all data is saved to a snapshot: pairs of seconds since the last save and records written since. Empty means never;          SAVE and BGSAVE work all the same.").live().redis(),
+    Directive::new(Persistence, "auto-aof-rewrite-percentage", Kind::Number { min: 0, max: 1_000_000 }, "100",
+        "A snapshot replaces the log once it has grown by this share of the data saved last. 0 means never.").unit("percent").live().redis(),
+    Directive::new(Persistence, "auto-aof-rewrite-min-size", Kind::Bytes { min: 0, max: u64::MAX / 2 }, "64mb",
+        "Size below which the log is not replaced by itself.").unit("bytes").live().redis(),
+    Directive::new(Persistence, "rdbcompression", Kind::Bool, "yes",
+        "Whether snapshots are compressed (LZ4).").live().redis(),
+    Directive::new(Persistence, "save-bytes-per-second", Kind::Bytes { min: MB, max: u64::MAX / 2 }, "256mb",
+        "How fast a background save reads data at most.").unit("bytes per second").live(),
+
     Directive::new(Diagnostics, "loglevel", Kind::Enum(&["debug", "verbose", "notice", "warning"]), "notice",
         "How much is logged to standard error.").live().redis(),
     Directive::new(Diagnostics, "slowlog-log-slower-than", Kind::Number { min: -1, max: DAY_MS * 1_000 }, "10000",
@@ -286,10 +306,6 @@ pub const DIRECTIVES: &[Directive] = &[
     Directive::new(Diagnostics, "hz", Kind::Number { min: 1, max: 500 }, "10",
         "How often per second background work such as expiry runs.").live().redis(),
 
-    Directive::new(Compatibility, "save", Kind::Fixed { accepted: &[""], why: NO_PERSISTENCE }, "",
-        "Snapshot schedule of Redis. Only empty: this version keeps data in memory, on replicas.").live().redis(),
-    Directive::new(Compatibility, "appendonly", Kind::Fixed { accepted: &["no", ""], why: NO_PERSISTENCE }, "no",
-        "Append-only file of Redis. Only `no`: this version keeps data in memory, on replicas.").live().redis(),
     Directive::new(Compatibility, "notify-keyspace-events", Kind::Fixed { accepted: &[""], why: NO_EVENTS }, "",
         "Which keyspace events are published. Only empty in this version.").live().redis(),
     Directive::new(Compatibility, "aclfile", Kind::Fixed { accepted: &[""], why: NO_ACL }, "",

@@ -8,6 +8,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 
 use super::limits::BufferLimits;
+use super::save_points::SavePoints;
 
 /// What a directive accepts.
 #[derive(Clone, Copy, Debug)]
@@ -58,6 +59,8 @@ pub enum Kind {
     Secret,
     /// The three classes of client-output-buffer-limit.
     BufferLimits,
+    /// Pairs of seconds and changes.
+    SavePoints,
 }
 
 /// Longest `node-id` and `zone`, in bytes: they travel in every gossip message.
@@ -134,6 +137,8 @@ pub enum Value {
     Secret(Secret),
     /// Of `BufferLimits`.
     BufferLimits(BufferLimits),
+    /// Of `SavePoints`.
+    SavePoints(SavePoints),
 }
 
 impl Value {
@@ -170,6 +175,7 @@ impl fmt::Display for Value {
             }
             Value::Secret(secret) => f.write_str(secret.expose()),
             Value::BufferLimits(limits) => write!(f, "{limits}"),
+            Value::SavePoints(points) => write!(f, "{points}"),
         }
     }
 }
@@ -233,6 +239,7 @@ impl Kind {
             Kind::AddressOrNone => address(text).map(|address| Value::Address(Some(address))),
             Kind::HostPorts => host_ports(text),
             Kind::Secret => Ok(Value::Secret(Secret::new(text))),
+            Kind::SavePoints => SavePoints::parse(text).map(Value::SavePoints),
             Kind::BufferLimits => {
                 let base = match current {
                     Some(Value::BufferLimits(limits)) => *limits,
@@ -263,6 +270,7 @@ impl Kind {
             Kind::HostPorts => "HOST:PORT, any number".into(),
             Kind::Secret => "text".into(),
             Kind::BufferLimits => "CLASS HARD SOFT SECONDS, up to three times".into(),
+            Kind::SavePoints => "SECONDS CHANGES, any number of times".into(),
         }
     }
 
@@ -281,6 +289,7 @@ impl Kind {
             Kind::HostPorts => "HOST:PORT",
             Kind::Secret => "SECRET",
             Kind::BufferLimits => "LIMITS",
+            Kind::SavePoints => "POINTS",
         }
     }
 }

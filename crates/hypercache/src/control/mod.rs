@@ -51,7 +51,7 @@ use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::time::Duration;
 use stdx::random::entropy_u64;
-use stdx::{Clock, NodeId};
+use stdx::{Clock, Epoch, NodeId, PartitionId};
 use tokio::sync::mpsc::{self, UnboundedReceiver};
 use tokio::sync::{Notify, broadcast};
 
@@ -94,6 +94,8 @@ pub struct StartConfig<'a> {
     pub config: &'a Config,
     /// The opened directory; its lock is held as long as the control plane lives.
     pub disk: Disk,
+    /// Whole partitions that were recovered from the disk, each with the epoch in which its life began.
+    pub recovered: Vec<(PartitionId, Epoch)>,
     /// The gossip socket, bound.
     pub gossip_socket: UdpSocket,
     /// Where this node is reached.
@@ -143,9 +145,10 @@ impl Control {
 
     /// As [`Control::start`], on any data plane.
     pub async fn start_on(start: StartConfig<'_>, plane: Arc<dyn Plane>) -> Result<Control, ControlError> {
-        let StartConfig { config, disk, gossip_socket, addresses, data, link_requests, exit } = start;
+        let StartConfig { config, disk, recovered, gossip_socket, addresses, data, link_requests, exit } =
+            start;
         let clock = plane.clock();
-        let me = member(config, &disk, addresses);
+        let me = member(config, &disk, addresses, recovered);
         let events = Arc::new(EventBus::new(Arc::clone(&plane), clock.clone()));
         let snapshot = disk.gossip_snapshot();
         let knows_others = snapshot.is_some();
@@ -283,6 +286,13 @@ impl Control {
         }
     }
 
+    /// This node serves no more until it is started again, for a `reason` that its users have to read; the others take over when
+    /// its lease has run out.
+    pub fn fence(&self, reason: &str) {
+        self.core.retire();
+        self.core.events.error(format!("this node serves no more: {reason}"));
+    }
+
     /// Stops serving, tells the others, and ends everything. The node stays a member.
     pub async fn shutdown(&self) {
         self.core.say_goodbye().await;
@@ -312,7 +322,12 @@ fn spawn_tasks(core: &Arc<Core>, knows_others: bool, link_requests: UnboundedRec
 }
 
 /// This node as it registers.
-fn member(config: &Config, disk: &Disk, addresses: Addresses) -> Member {
+fn member(
+    config: &Config,
+    disk: &Disk,
+    addresses: Addresses,
+    recovered: Vec<(PartitionId, Epoch)>,
+) -> Member {
     Member {
         node: disk.node_id,
         incarnation: disk.incarnation,
@@ -323,7 +338,7 @@ fn member(config: &Config, disk: &Disk, addresses: Addresses) -> Member {
         http: addresses.http,
         gossip: addresses.gossip,
         state: MemberState::Up,
-        recovered: Vec::new(),
+        recovered,
     }
 }
 

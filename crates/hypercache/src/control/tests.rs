@@ -164,6 +164,7 @@ fn start(name: &str, home: &mut Home) -> Node {
         let gossip = gossip_socket.local_addr().expect("bound");
         let addresses = Addresses { resp: http, http, gossip };
         let start = StartConfig {
+            recovered: Vec::new(),
             config: &config,
             disk,
             gossip_socket,

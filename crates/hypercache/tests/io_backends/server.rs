@@ -2,7 +2,7 @@
 
 use cluster::map::{ClusterMap, MapCommand, Member, MemberState};
 use cluster::planner::{self, PlanLimits};
-use commands::host::{Authentication, ConfigError, NodeHealth, ShutdownMode};
+use commands::host::{Authentication, ConfigError, NodeHealth, SaveError, ShutdownMode};
 use commands::info::InfoData;
 use hypercache::config::IoBackend;
 use hypercache::io::{Backend, Settings, Threads};
@@ -48,6 +48,10 @@ impl Platform for TestPlatform {
 
     fn health(&self, _node: NodeId) -> NodeHealth {
         NodeHealth::Up
+    }
+
+    fn save(&self, _wait: bool) -> Result<(), SaveError> {
+        Err(SaveError::Failed("nothing is kept on disk".to_owned()))
     }
 
     fn shutdown(&self, _mode: ShutdownMode) -> Result<(), String> {

@@ -1,0 +1,183 @@
+//! The node's journal: what partitions give goes to the append-only log, and a thread of its own writes that.
+
+use node::{Journal, Shared};
+use parking_lot::Mutex;
+use persistence::{AppendError, Appender, BUFFER_BYTES_MAX, Flusher, Position, SyncPolicy};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::Thread;
+use std::time::Duration;
+use stdx::{Epoch, PartitionId, Seq};
+
+use super::state::PartitionState;
+
+/// How long written bytes wait in memory at most, unless every write is awaited: what a crash of the process may lose.
+const WRITE_PERIOD: Duration = Duration::from_millis(5);
+/// How long a thread waits between looks when the disk does not keep up.
+const CONGESTION_PERIOD: Duration = Duration::from_micros(200);
+
+/// Hands the node's effects to the log.
+pub(crate) struct LogJournal {
+    appender: Appender,
+    policy: SyncPolicy,
+    /// The cluster and its number of partitions.
+    cluster: Mutex<(u64, u16)>,
+    /// Records given so far.
+    records: AtomicU64,
+    /// The thread that writes, and whether it sleeps until it is called.
+    writer: OnceLock<Thread>,
+    writer_sleeps: AtomicBool,
+    stopping: AtomicBool,
+}
+
+impl LogJournal {
+    pub(crate) fn new(appender: Appender, policy: SyncPolicy) -> LogJournal {
+        LogJournal {
+            appender,
+            policy,
+            cluster: Mutex::new((0, 0)),
+            records: AtomicU64::new(0),
+            writer: OnceLock::new(),
+            writer_sleeps: AtomicBool::new(false),
+            stopping: AtomicBool::new(false),
+        }
+    }
+
+    pub(crate) fn appender(&self) -> &Appender {
+        &self.appender
+    }
+
+    /// Records given since the start.
+    pub(crate) fn records(&self) -> u64 {
+        self.records.load(Ordering::Relaxed)
+    }
+
+    /// Bytes given to the log since the start.
+    pub(crate) fn position_bytes(&self) -> u64 {
+        self.appender.appended().map_or(0, |position| position.0)
+    }
+
+    /// What recovery is to be told of a partition.
+    pub(crate) fn state(&self, born: Epoch) -> Vec<u8> {
+        let (cluster_id, partitions) = *self.cluster.lock();
+        PartitionState { cluster_id, partitions, born }.encode()
+    }
+
+    /// Ends [`LogJournal::write`] once everything is written and synced.
+    pub(crate) fn stop(&self) {
+        self.stopping.store(true, Ordering::SeqCst);
+        if let Some(writer) = self.writer.get() {
+            writer.unpark();
+        }
+    }
+
+    /// Writes and syncs what comes, until [`LogJournal::stop`]; on a thread of its own.
+    ///
+    /// # Errors
+    /// When the log has failed: nothing that was not durable by then ever will be.
+    pub(crate) fn write(
+        &self,
+        flusher: &Mutex<Flusher>,
+        shared: &Shared,
+    ) -> Result<(), persistence::Failure> {
+        self.writer.get_or_init(std::thread::current);
+        let mut told = Position(0);
+        loop {
+            let stopping = self.stopping.load(Ordering::SeqCst);
+            let turn = flusher.lock().turn(self.policy, shared.clock().mono())?;
+            if self.confirms() && turn.durable > told {
+                told = turn.durable;
+                shared.journal_is_durable(told.0);
+            }
+            if turn.idle {
+                if stopping {
+                    return flusher.lock().sync().map(drop);
+                }
+                self.sleep(turn.written);
+            } else if !self.confirms() {
+                std::thread::park_timeout(WRITE_PERIOD);
+            }
+        }
+    }
+
+    /// Sleeps until there is something to write. Whoever appends calls the thread if it sleeps.
+    fn sleep(&self, written: Position) {
+        self.writer_sleeps.store(true, Ordering::SeqCst);
+        let more = self.appender.appended().is_ok_and(|appended| appended > written);
+        if !more && !self.stopping.load(Ordering::SeqCst) {
+            // Also looks again by itself: syncs may be due.
+            std::thread::park_timeout(Duration::from_millis(100));
+        }
+        self.writer_sleeps.store(false, Ordering::SeqCst);
+    }
+
+    /// Something was appended up to `position`: the writer is called, and if it is far behind, this thread waits for it.
+    fn appended(&self, position: Position) {
+        if self.writer_sleeps.load(Ordering::Relaxed)
+            && self.writer_sleeps.swap(false, Ordering::SeqCst)
+            && let Some(writer) = self.writer.get()
+        {
+            writer.unpark();
+        }
+        while position.0.saturating_sub(self.appender.written().0) > BUFFER_BYTES_MAX as u64
+            && self.appender.failure().is_none()
+        {
+            std::thread::sleep(CONGESTION_PERIOD);
+        }
+    }
+
+    /// A frame that the log refused is a mistake of this program, or the log has failed, which the writer reports.
+    fn noted(&self, partition: PartitionId, outcome: Result<Position, AppendError>) -> u64 {
+        match outcome {
+            Ok(position) => {
+                self.appended(position);
+                position.0
+            }
+            Err(AppendError::Failed(_)) => u64::MAX,
+            Err(error) => {
+                tracing::error!(%partition, %error, "the log refuses a frame");
+                debug_assert!(false, "{partition}: {error}");
+                u64::MAX
+            }
+        }
+    }
+}
+
+impl Journal for LogJournal {
+    fn cluster(&self, cluster_id: u64, partitions: u16) {
+        *self.cluster.lock() = (cluster_id, partitions);
+    }
+
+    fn emptied(&self, partition: PartitionId, born: Epoch, at: Seq) {
+        self.noted(partition, self.appender.emptied(partition, at, &self.state(born)));
+    }
+
+    fn copy_begun(&self, partition: PartitionId, born: Epoch, at: Seq) {
+        self.noted(partition, self.appender.copy_begun(partition, at, &self.state(born)));
+    }
+
+    fn copy_piece(&self, partition: PartitionId, effects: &[u8]) {
+        self.noted(partition, self.appender.copy_chunk(partition, effects));
+    }
+
+    fn copy_ended(&self, partition: PartitionId) {
+        self.noted(partition, self.appender.copy_ended(partition));
+    }
+
+    fn dropped(&self, partition: PartitionId) {
+        self.noted(partition, self.appender.dropped(partition));
+    }
+
+    fn record(&self, partition: PartitionId, seq: Seq, effects: &[u8]) -> u64 {
+        self.records.fetch_add(1, Ordering::Relaxed);
+        self.noted(partition, self.appender.append(partition, seq, effects))
+    }
+
+    fn position(&self) -> u64 {
+        self.appender.appended().map_or(u64::MAX, |position| position.0)
+    }
+
+    fn confirms(&self) -> bool {
+        self.policy == SyncPolicy::Always
+    }
+}
