@@ -320,15 +320,19 @@ impl Config {
             http_max_body: usize::try_from(settings.value(const { index_of("http-max-body") }).bits())
                 .expect("at most 1gb"),
             appendonly: settings.value(const { index_of("appendonly") }) == &Value::Bool(true),
-            appendfsync: match settings.value(const { index_of("appendfsync") }) {
-                Value::Word("always") => Fsync::Always,
-                Value::Word("no") => Fsync::No,
-                _ => Fsync::EverySecond,
-            },
+            appendfsync: appendfsync(&settings),
             appenddirname: name(const { index_of("appenddirname") }),
             config_file: settings.config_file(),
             directives: Arc::new(Directives::new(settings)),
         }
+    }
+}
+
+fn appendfsync(settings: &Settings) -> Fsync {
+    match settings.value(const { index_of("appendfsync") }) {
+        Value::Word("always") => Fsync::Always,
+        Value::Word("no") => Fsync::No,
+        _ => Fsync::EverySecond,
     }
 }
 

@@ -281,11 +281,14 @@ pub const DIRECTIVES: &[Directive] = &[
     Directive::new(Persistence, "appendonly", Kind::Bool, "no",
         "Whether every write goes to the append-only log, from which a restarted node has its data back.").redis(),
     Directive::new(Persistence, "appendfsync", Kind::Enum(&["always", "everysec", "no"]), "everysec",
-        "When the log is synced to the disk: before a write is acknowledged (all writes that arrive meanwhile share one sync), once a          second, or when the system likes. What a crash of the machine can lose follows from it; a crash of the process loses          only what was written in the last moment, or nothing with `always`.").redis(),
+        "When the log is synced to the disk: before a write is acknowledged (all writes that arrive meanwhile share one sync), once a \
+         second, or when the system likes. What a crash of the machine can lose follows from it; a crash of the process loses \
+         only what was written in the last moment, or nothing with `always`.").redis(),
     Directive::new(Persistence, "appenddirname", Kind::Name, "appendonlydir",
-        "Directory of log and snapshots, within `dir`.").redis(),
+        "Directory of the log and of snapshots, within `dir`.").redis(),
     Directive::new(Persistence, "save", Kind::SavePoints, "",
-        "When all data is saved to a snapshot: pairs of seconds since the last save and records written since. Empty means never;          SAVE and BGSAVE work all the same.").live().redis(),
+        "When all data is saved to a snapshot: pairs of seconds since the last save and records written since. Empty means never; \
+         SAVE and BGSAVE work all the same.").live().redis(),
     Directive::new(Persistence, "auto-aof-rewrite-percentage", Kind::Number { min: 0, max: 1_000_000 }, "100",
         "A snapshot replaces the log once it has grown by this share of the data saved last. 0 means never.").unit("percent").live().redis(),
     Directive::new(Persistence, "auto-aof-rewrite-min-size", Kind::Bytes { min: 0, max: u64::MAX / 2 }, "64mb",

@@ -16,7 +16,10 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("replication", &["stdx", "effect"]),
     ("cluster", &["stdx"]),
     ("node", &["stdx", "protocol", "effect", "store", "commands", "replication", "cluster"]),
-    ("hypercache", &["stdx", "protocol", "effect", "store", "commands", "replication", "cluster", "node"]),
+    (
+        "hypercache",
+        &["stdx", "protocol", "effect", "store", "commands", "persistence", "replication", "cluster", "node"],
+    ),
     ("bench", &["stdx", "protocol"]),
     ("xtask", &[]),
 ];
