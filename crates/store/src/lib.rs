@@ -17,6 +17,7 @@
 //! [`Warm::prefetch_entry`]).
 
 mod access;
+pub mod bloom;
 pub mod cuckoo;
 mod database;
 mod deadlines;
