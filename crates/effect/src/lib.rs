@@ -18,5 +18,5 @@ mod varint;
 pub use batch::{BATCH_HEADER_BYTES, Batch, Records, batch_length, decode_batch, encode_batch};
 pub use codec::{Decoder, decode};
 pub use corrupt::Corrupt;
-pub use effect::{Cause, Effect};
+pub use effect::{Cause, Effect, Hashes};
 pub use record::{Record, RecordBuilder};

@@ -51,7 +51,7 @@ pub(super) struct Place {
 
 /// One array of buckets, with how to reduce a hash to one of them.
 #[derive(Clone, Debug)]
-pub(super) struct SubFilter {
+pub(crate) struct SubFilter {
     cells: Buckets,
     buckets: u32,
     /// `floor((2^64 - 1) / buckets)`: a remainder by multiplication (Barrett).
@@ -121,7 +121,7 @@ impl SubFilter {
         self.extra_bits
     }
 
-    pub(super) fn memory_bytes(&self) -> usize {
+    pub(crate) fn memory_bytes(&self) -> usize {
         self.cells.memory_bytes()
     }
 
