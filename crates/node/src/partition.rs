@@ -393,7 +393,9 @@ impl Applier for Copy<'_> {
         for effect in effect::decode(effects) {
             let Ok(effect) = effect else { return false };
             let hash = effect.key().map_or(0, |key| self.store.hash(key));
-            self.store.apply(&effect, hash, self.now);
+            if !self.store.apply(&effect, hash, self.now) {
+                return false;
+            }
         }
         true
     }

@@ -37,6 +37,9 @@ pub use codec::CuckooDecodeError;
 pub(crate) use codec::FORMAT;
 pub use config::{BUCKETS_MAX, CuckooConfig, CuckooConfigError, FINGERPRINT_BITS_MAX, FINGERPRINT_BITS_MIN};
 
+pub use buckets::SLOTS as BUCKET_SLOTS;
+pub use sub_filter::SEARCH_MAX;
+
 use buckets::SLOTS;
 use std::fmt;
 use stdx::hash::hash64;

@@ -22,7 +22,7 @@ use stdx::hash::mix64;
 /// Buckets whose alternates one search may ask for; with their own alternates it looks into up to four times as many.
 ///
 /// Part of the format: where a fingerprint ends up depends on it.
-const SEARCH_MAX: usize = 256;
+pub const SEARCH_MAX: usize = 256;
 
 /// What is known of an item before the sub-filter.
 #[derive(Clone, Copy, Debug, Default)]
