@@ -205,6 +205,7 @@ fn word(bytes: &[u8; 8]) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bloom::BloomConfig;
 
     const SECONDS: u32 = 77;
     const TAG: u16 = 0xfedc;
@@ -296,6 +297,41 @@ mod tests {
             expected.resize(expected.len().max(offset + part.len()), 0);
             expected[offset..offset + part.len()].copy_from_slice(part);
             check(&node, b"k", &expected, Some(Wall(5)));
+        }
+    }
+
+    /// What a pointer to a filter goes through: made over every form, changed, given a deadline, replaced by every form.
+    #[test]
+    fn a_filter_takes_the_place_of_every_form_and_gives_it_back() {
+        let filter = |capacity| Filter::decode_empty(&BloomConfig::new(capacity, 0.1, 2).unwrap().header());
+        let large = vec![b'v'; 5_000];
+        for key in [&b""[..], b"key", &[b'k'; 3_000]] {
+            for value in [&b""[..], b"12", b"abcdefgh", &large] {
+                let mut node =
+                    tagged(Node::new(key, StringRef::of(value), Some(Wall(3)), Access::new(SECONDS)));
+                let string_bytes = node.bytes();
+                let former = node.set_filter(filter(100).unwrap(), Some(Wall(4)));
+                assert_eq!(
+                    (former.bytes(), node.key(), node.expire_at()),
+                    (string_bytes, key, Some(Wall(4)))
+                );
+                assert!(node.is_large() && matches!(node.value(), ValueRef::Filter(_)));
+                let bytes = node.bytes();
+                let former = node.set_filter(filter(1_000).unwrap(), None);
+                assert!(
+                    former.bytes() == bytes && node.bytes() > bytes,
+                    "the larger filter is accounted for"
+                );
+                node.splice(2, b"no string");
+                node.set_expire_at(Some(Wall(5)));
+                assert!(matches!(node.value(), ValueRef::Filter(_)) && node.filter_mut().is_some());
+                assert!(node.stored().is_empty() && node.stored_mut().is_empty());
+                let former =
+                    node.set(StringRef::of(value), None).expect("a filter's memory is not used again");
+                assert!(former.is_large() && former.bytes() > 1_000);
+                check(&node, key, value, None);
+                assert!(node.filter_mut().is_none());
+            }
         }
     }
 }

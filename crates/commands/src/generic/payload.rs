@@ -250,6 +250,9 @@ static CRC64_TABLE: [u64; 256] = {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use stdx::Random;
+    use store::bloom::BloomConfig;
+    use store::cuckoo::CuckooConfig;
 
     fn restore_string(payload: &[u8]) -> Result<Vec<u8>, PayloadError> {
         match restore(payload)? {
@@ -327,6 +330,45 @@ mod tests {
             let crc = crc64(&payload);
             payload.extend_from_slice(&crc.to_le_bytes());
             assert_eq!(restore_string(&payload), Err(PayloadError::Format), "{body:?}");
+        }
+    }
+
+    /// A payload of these bytes as a filter, with a right checksum.
+    fn payload_of_filter(bytes: &[u8]) -> Vec<u8> {
+        let mut payload = vec![TYPE_FILTER];
+        encode_length(bytes.len(), &mut payload);
+        payload.extend_from_slice(bytes);
+        finish(payload)
+    }
+
+    #[test]
+    fn filters_are_restored_whole_or_not_at_all() {
+        let cuckoo = CuckooConfig::with_bits(100, 8).unwrap().with_expansion(2).header().unwrap();
+        let bloom = BloomConfig::new(100, 0.01, 2).unwrap().header();
+        for header in [cuckoo, bloom] {
+            let filter = Filter::decode_empty(&header).unwrap();
+            let mut encoded = Vec::new();
+            filter.encode(&mut encoded);
+            let payload = dump_filter(&filter);
+            assert_eq!(payload, payload_of_filter(&encoded));
+            assert_eq!(restore(&payload), Ok(Restored::Filter(encoded.clone())));
+            for len in 0..encoded.len() {
+                let cut = payload_of_filter(&encoded[..len]);
+                assert_eq!(restore(&cut), Err(PayloadError::Format), "cut at {len}");
+            }
+            let longer = [encoded.as_slice(), &[0]].concat();
+            assert_eq!(restore(&payload_of_filter(&longer)), Err(PayloadError::Format));
+            // Whatever is damaged and has a right checksum is refused, or is a filter of the same length.
+            let mut random = Random::seeded(3);
+            for _ in 0..5_000 {
+                let mut damaged = encoded.clone();
+                let at = random.below(damaged.len().min(40) as u64) as usize;
+                damaged[at] ^= 1 << random.below(8);
+                match restore(&payload_of_filter(&damaged)) {
+                    Ok(restored) => assert_eq!(restored, Restored::Filter(damaged)),
+                    Err(error) => assert_eq!(error, PayloadError::Format),
+                }
+            }
         }
     }
 }
