@@ -1,13 +1,15 @@
 //! What a handler may touch: the partitions of its keys, to read or to write.
 //!
-//! A read context has no way to mutate. A write context has exactly one, [`WriteCtx::emit`], which applies the
-//! effect to the store, encodes it into the partition's record and notes the key for WATCH in one step, so that no
-//! handler can forget one of them. Most commands touch one partition; then no slot is computed at all, because
+//! A read context has no way to mutate. A write context has [`WriteCtx::emit`], which applies the effect to the store,
+//! encodes it into the partition's record and notes the key for WATCH in one step, so that no handler can forget one of
+//! them; and for filters [`WriteCtx::change_filter`], which makes the change first and then does the same with what came
+//! of it. Most commands touch one partition; then no slot is computed at all, because
 //! whoever routed the command here has done so already.
 
+use crate::filter::FilterChange;
 use effect::{Cause, Effect, RecordBuilder};
 use stdx::{PartitionId, Wall};
-use store::{EntryRef, Locator, Partition};
+use store::{EntryRef, FilterMut, Locator, Partition};
 
 /// In a list of touched keys: every key of the database. A key may hash to the same number; it is then noted as
 /// touched once too often, which WATCH allows.
@@ -33,6 +35,12 @@ impl Access<'_> {
     #[inline(always)]
     pub(crate) fn emit(&mut self, effect: &Effect<'_>, at: Locator, now: Wall) {
         self.store.apply(effect, at, now);
+        self.note(effect, at);
+    }
+
+    /// Encodes a change that has been made and notes the key as touched.
+    #[inline(always)]
+    fn note(&mut self, effect: &Effect<'_>, at: Locator) {
         if self.log {
             self.record.push(effect);
         }
@@ -220,6 +228,20 @@ impl WriteCtx<'_> {
             Some(key) => self.set.of(key),
         };
         access.emit(&effect, at, now);
+    }
+
+    /// Changes the filter of `key`, whose whereabouts the caller has looked up, and encodes what `change` says that it has
+    /// changed; `None` if the key holds no filter.
+    pub(crate) fn change_filter<'b, T>(
+        &mut self,
+        key: &[u8],
+        change: impl FnOnce(&mut FilterMut<'_>) -> (T, FilterChange<'b>),
+    ) -> Option<T> {
+        let (db, now) = (self.db, self.now);
+        let (access, at) = self.set.of(key);
+        let (outcome, changed) = access.store.change_filter(db, key, at, now, change)?;
+        changed.with_effect(db, key, |effect| access.note(effect, at));
+        Some(outcome)
     }
 
     /// The key holds this string from now on.

@@ -15,6 +15,8 @@ const GROUPS: &[(Group, &str)] = &[
     (Group::Bitmap, "Bitmaps"),
     (Group::HyperLogLog, "HyperLogLog"),
     (Group::Geo, "Geographical indexes"),
+    (Group::Bloom, "Bloom filters"),
+    (Group::Cuckoo, "Cuckoo filters"),
     (Group::PubSub, "Pub/sub"),
     (Group::Transactions, "Transactions"),
     (Group::Scripting, "Scripts and functions"),
@@ -23,9 +25,28 @@ const GROUPS: &[(Group, &str)] = &[
     (Group::Cluster, "Cluster"),
 ];
 
+/// What a reader who knows Redis has to know of a group, after its table.
+const NOTES: &[(Group, &str)] = &[
+    (
+        Group::Bloom,
+        "A filter takes at most 512 MiB and 1,024 sub-filters. SCANDUMP and LOADCHUNK have our own format \
+        ([bytes](formats/bloom.md)), as DUMP and RESTORE have: they do not exchange filters with RedisBloom, whose hash is \
+        another one. Pieces are loaded in the order in which they were dumped, and until the last one most commands answer \
+        that the filter is being loaded.",
+    ),
+    (
+        Group::Cuckoo,
+        "Buckets have four places each and fingerprints the bits that the rate of false positives needs: BUCKETSIZE only \
+        decides this rate, the one that RedisBloom has with it (2/255 for each place), MAXITERATIONS is checked and has no \
+        effect, and `CF.INFO` tells what is. The capacity is not rounded to a power of two. A filter takes at most 512 MiB. \
+        The pieces of SCANDUMP are as with Bloom filters ([bytes](formats/cuckoo.md)).",
+    ),
+];
+
 const HEADER: &str = "# Commands\n\n\
     Generated from the command table; do not edit. Behaviour, replies and error texts are those of Redis 7.2 unless a \
-    note says otherwise. *Since* is the version of Redis that introduced the command. *Runs* says where:\n\n\
+    note says otherwise, those of the filters RedisBloom 2.6. *Since* is the version of Redis, or of RedisBloom, that \
+    introduced the command. *Runs* says where:\n\n\
     - **primary**: on the primary of its keys, which must be one node (else `CROSSSLOT`);\n\
     - **spread**: the keys may belong to any number of nodes, each of which does its share;\n\
     - **cluster**: on every partition or node, the replies merged into one;\n\
@@ -48,6 +69,9 @@ pub fn markdown() -> String {
         text.push_str("| command | arity | since | runs | complexity | what it does |\n");
         text.push_str("|---|---|---|---|---|---|\n");
         rows.iter().for_each(|row| text.push_str(&line(row)));
+        for (_, note) in NOTES.iter().filter(|(of, _)| of == group) {
+            text.push_str(&format!("\n{note}\n"));
+        }
     }
     text
 }

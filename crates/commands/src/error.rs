@@ -33,6 +33,8 @@ pub enum CommandError {
     BusyKey,
     /// Another error with a text of its own, without its code `ERR`.
     Other(&'static str),
+    /// Another error with a text of its own that has no code, as many of RedisBloom's.
+    Bare(&'static str),
     /// An error whose text repeats an argument, without its code `ERR`.
     Echo(String),
 }
@@ -56,6 +58,7 @@ impl fmt::Display for CommandError {
             CommandError::DatabaseRange => "ERR DB index is out of range",
             CommandError::BusyKey => "BUSYKEY Target key name already exists.",
             CommandError::Other(text) => return write!(f, "ERR {text}"),
+            CommandError::Bare(text) => text,
             CommandError::Echo(text) => return write!(f, "ERR {text}"),
         })
     }

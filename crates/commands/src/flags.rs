@@ -146,6 +146,10 @@ bit_set! {
         TRANSACTION = "transaction",
         /// Scripts and functions.
         SCRIPTING = "scripting",
+        /// Bloom filters.
+        BLOOM = "bloom",
+        /// Cuckoo filters.
+        CUCKOO = "cuckoo",
     }
 }
 

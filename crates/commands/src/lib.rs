@@ -15,6 +15,7 @@ pub mod context;
 pub mod docs;
 pub mod error;
 pub mod express;
+pub mod filter;
 pub mod flags;
 pub mod gather;
 pub mod generic;

@@ -154,6 +154,10 @@ pub enum Group {
     Stream,
     /// Bitmaps.
     Bitmap,
+    /// Bloom filters.
+    Bloom,
+    /// Cuckoo filters.
+    Cuckoo,
 }
 
 impl Group {
@@ -176,6 +180,8 @@ impl Group {
             Group::Geo => "geo",
             Group::Stream => "stream",
             Group::Bitmap => "bitmap",
+            Group::Bloom => "bf",
+            Group::Cuckoo => "cf",
         }
     }
 }

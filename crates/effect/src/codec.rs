@@ -4,7 +4,7 @@
 //! is corruption: a node never applies what it does not understand.
 
 use crate::varint::{Reader, write_bytes, write_varint};
-use crate::{Cause, Corrupt, Effect};
+use crate::{Cause, Corrupt, Effect, Hashes};
 use stdx::Wall;
 use stdx::limits::{BULK_BYTES_MAX, DATABASES};
 
@@ -17,6 +17,12 @@ const REMOVE_EVICTED: u8 = 0x06;
 const EXPIRE_AT: u8 = 0x07;
 const PERSIST: u8 = 0x08;
 const FLUSH: u8 = 0x09;
+const SET_FILTER: u8 = 0x0a;
+const SET_FILTER_EXPIRING: u8 = 0x0b;
+const CREATE_FILTER: u8 = 0x0c;
+const ADD_TO_FILTER: u8 = 0x0d;
+const DELETE_FROM_FILTER: u8 = 0x0e;
+const LOAD_FILTER: u8 = 0x0f;
 
 /// Appends `effect` to `out`.
 pub(crate) fn encode(out: &mut Vec<u8>, effect: &Effect<'_>) {
@@ -53,7 +59,45 @@ pub(crate) fn encode(out: &mut Vec<u8>, effect: &Effect<'_>) {
             write_bytes(out, key);
         }
         Effect::Flush { db } => out.extend_from_slice(&[FLUSH, db]),
+        _ => encode_of_filter(out, effect),
     }
+}
+
+/// The effects on filters: apart, so that those on strings stay together.
+#[cold]
+fn encode_of_filter(out: &mut Vec<u8>, effect: &Effect<'_>) {
+    match *effect {
+        Effect::SetFilter { db, key, filter, expire_at } => {
+            out.extend_from_slice(&[if expire_at.is_some() { SET_FILTER_EXPIRING } else { SET_FILTER }, db]);
+            if let Some(at) = expire_at {
+                write_varint(out, at.0);
+            }
+            write_bytes(out, key);
+            write_bytes(out, filter);
+        }
+        Effect::CreateFilter { db, key, header } => {
+            out.extend_from_slice(&[CREATE_FILTER, db]);
+            write_bytes(out, key);
+            write_bytes(out, header);
+        }
+        Effect::AddToFilter { db, key, revision, hashes } => {
+            encode_change(out, ADD_TO_FILTER, (db, key), revision, hashes.as_bytes());
+        }
+        Effect::DeleteFromFilter { db, key, revision, hashes } => {
+            encode_change(out, DELETE_FROM_FILTER, (db, key), revision, hashes.as_bytes());
+        }
+        Effect::LoadFilter { db, key, offset, bytes } => {
+            encode_change(out, LOAD_FILTER, (db, key), offset, bytes);
+        }
+        _ => debug_assert!(false, "not an effect on a filter: {effect:?}"),
+    }
+}
+
+fn encode_change(out: &mut Vec<u8>, tag: u8, (db, key): (u8, &[u8]), from: u64, bytes: &[u8]) {
+    out.extend_from_slice(&[tag, db]);
+    write_varint(out, from);
+    write_bytes(out, key);
+    write_bytes(out, bytes);
 }
 
 /// Reads the effects that a [`crate::RecordBuilder`] encoded, borrowing from `bytes`.
@@ -85,7 +129,7 @@ impl std::iter::FusedIterator for Decoder<'_> {}
 
 fn decode_one<'a>(reader: &mut Reader<'a>) -> Result<Effect<'a>, Corrupt> {
     let tag = reader.byte()?;
-    if !(SET_STRING..=FLUSH).contains(&tag) {
+    if !(SET_STRING..=LOAD_FILTER).contains(&tag) {
         return Err(reader.corrupt("unknown tag"));
     }
     let db = reader.byte()?;
@@ -115,7 +159,34 @@ fn decode_one<'a>(reader: &mut Reader<'a>) -> Result<Effect<'a>, Corrupt> {
             Effect::ExpireAt { db, key: reader.bytes()?, at }
         }
         PERSIST => Effect::ExpireAt { db, key: reader.bytes()?, at: None },
-        _ => Effect::Flush { db },
+        FLUSH => Effect::Flush { db },
+        _ => decode_of_filter(reader, tag, db)?,
+    })
+}
+
+fn decode_of_filter<'a>(reader: &mut Reader<'a>, tag: u8, db: u8) -> Result<Effect<'a>, Corrupt> {
+    Ok(match tag {
+        SET_FILTER => {
+            Effect::SetFilter { db, key: reader.bytes()?, filter: reader.bytes()?, expire_at: None }
+        }
+        SET_FILTER_EXPIRING => {
+            let expire_at = Some(Wall(reader.varint()?));
+            Effect::SetFilter { db, key: reader.bytes()?, filter: reader.bytes()?, expire_at }
+        }
+        CREATE_FILTER => Effect::CreateFilter { db, key: reader.bytes()?, header: reader.bytes()? },
+        LOAD_FILTER => {
+            let offset = reader.varint()?;
+            Effect::LoadFilter { db, key: reader.bytes()?, offset, bytes: reader.bytes()? }
+        }
+        _ => {
+            let revision = reader.varint()?;
+            let (key, bytes) = (reader.bytes()?, reader.bytes()?);
+            let hashes = Hashes::from_bytes(bytes).ok_or_else(|| reader.corrupt("part of a hash"))?;
+            match tag {
+                ADD_TO_FILTER => Effect::AddToFilter { db, key, revision, hashes },
+                _ => Effect::DeleteFromFilter { db, key, revision, hashes },
+            }
+        }
     })
 }
 
@@ -146,6 +217,24 @@ mod tests {
         check(Effect::ExpireAt { db: 0, key: b"k", at: Some(Wall(1)) }, b"\x07\0\x01\x01k");
         check(Effect::ExpireAt { db: 0, key: b"k", at: None }, b"\x08\0\x01k");
         check(Effect::Flush { db: 15 }, b"\x09\x0f");
+        check(Effect::SetFilter { db: 0, key: b"k", filter: b"hi", expire_at: None }, b"\x0a\0\x01k\x02hi");
+        check(
+            Effect::SetFilter { db: 1, key: b"k", filter: b"hi", expire_at: Some(Wall(300)) },
+            b"\x0b\x01\xac\x02\x01k\x02hi",
+        );
+        check(Effect::CreateFilter { db: 0, key: b"k", header: b"hi" }, b"\x0c\0\x01k\x02hi");
+        let hashes = [7u64.to_le_bytes(), 8u64.to_le_bytes()];
+        let hashes = Hashes::new(&hashes);
+        assert_eq!(hashes.iter().collect::<Vec<_>>(), [7, 8]);
+        check(
+            Effect::AddToFilter { db: 0, key: b"k", revision: 300, hashes },
+            b"\x0d\0\xac\x02\x01k\x10\x07\0\0\0\0\0\0\0\x08\0\0\0\0\0\0\0",
+        );
+        check(
+            Effect::DeleteFromFilter { db: 0, key: b"k", revision: 0, hashes: Hashes::new(&[]) },
+            b"\x0e\0\0\x01k\0",
+        );
+        check(Effect::LoadFilter { db: 0, key: b"k", offset: 17, bytes: b"hi" }, b"\x0f\0\x11\x01k\x02hi");
     }
 
     #[track_caller]
@@ -158,7 +247,9 @@ mod tests {
     #[test]
     fn damage_is_refused() {
         check_corrupt(b"\x00\0", "unknown tag");
-        check_corrupt(b"\x0a\0", "unknown tag");
+        check_corrupt(b"\x10\0", "unknown tag");
+        check_corrupt(b"\x0d\0\0\x01k\x04\0\0\0\0", "part of a hash");
+        check_corrupt(b"\x0f\0\0\x01k\x02h", "cut short");
         check_corrupt(b"\x09\x10", "no such database");
         check_corrupt(b"\x04\0\x02k", "cut short");
         check_corrupt(b"\x03\0\x80\x80\x80\x80\x02\x01k\x01x", "splice beyond the longest string");

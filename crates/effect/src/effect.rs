@@ -29,6 +29,60 @@ pub enum Effect<'a> {
         /// What stands there now.
         bytes: &'a [u8],
     },
+    /// The key holds this filter now; its former value and deadline are gone (RESTORE, COPY, snapshots). Of a filter that
+    /// is being loaded, the beginning.
+    SetFilter {
+        /// Database, 0 to 15.
+        db: u8,
+        /// The key.
+        key: &'a [u8],
+        /// The filter, encoded.
+        filter: &'a [u8],
+        /// When the key expires, if ever.
+        expire_at: Option<Wall>,
+    },
+    /// The key holds an empty filter now; its former value and deadline are gone.
+    CreateFilter {
+        /// Database, 0 to 15.
+        db: u8,
+        /// The key.
+        key: &'a [u8],
+        /// What the encoded filter begins with, before its content.
+        header: &'a [u8],
+    },
+    /// The filter has these items more, one after another; the deadline stays. A key without a filter stays as it is.
+    AddToFilter {
+        /// Database, 0 to 15.
+        db: u8,
+        /// The key.
+        key: &'a [u8],
+        /// How many changes the filter has seen before the first of these.
+        revision: u64,
+        /// Hashes of the items.
+        hashes: Hashes<'a>,
+    },
+    /// The filter has these items less; otherwise as [`Effect::AddToFilter`].
+    DeleteFromFilter {
+        /// Database, 0 to 15.
+        db: u8,
+        /// The key.
+        key: &'a [u8],
+        /// How many changes the filter has seen before the first of these.
+        revision: u64,
+        /// Hashes of the items.
+        hashes: Hashes<'a>,
+    },
+    /// The next piece of a filter that is being loaded (LOADCHUNK); the deadline stays.
+    LoadFilter {
+        /// Database, 0 to 15.
+        db: u8,
+        /// The key.
+        key: &'a [u8],
+        /// Where it stands in the encoded filter: after all that is there.
+        offset: u64,
+        /// The piece.
+        bytes: &'a [u8],
+    },
     /// The key is gone.
     Remove {
         /// Database, 0 to 15.
@@ -54,6 +108,33 @@ pub enum Effect<'a> {
     },
 }
 
+/// Hashes of items, each eight bytes, lowest first.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Hashes<'a>(&'a [[u8; 8]]);
+
+impl<'a> Hashes<'a> {
+    /// Hashes as [`u64::to_le_bytes`] gives them.
+    pub fn new(hashes: &'a [[u8; 8]]) -> Hashes<'a> {
+        Hashes(hashes)
+    }
+
+    /// The hashes in these bytes; `None` if they are not whole.
+    pub fn from_bytes(bytes: &'a [u8]) -> Option<Hashes<'a>> {
+        let (hashes, rest) = bytes.as_chunks();
+        rest.is_empty().then_some(Hashes(hashes))
+    }
+
+    /// All of them, one after another.
+    pub fn as_bytes(&self) -> &'a [u8] {
+        self.0.as_flattened()
+    }
+
+    /// Each of them.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = u64> + use<'a> {
+        self.0.iter().map(|hash| u64::from_le_bytes(*hash))
+    }
+}
+
 /// Why a key was removed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Cause {
@@ -71,6 +152,11 @@ impl<'a> Effect<'a> {
         match *self {
             Effect::SetString { db, .. }
             | Effect::Splice { db, .. }
+            | Effect::SetFilter { db, .. }
+            | Effect::CreateFilter { db, .. }
+            | Effect::AddToFilter { db, .. }
+            | Effect::DeleteFromFilter { db, .. }
+            | Effect::LoadFilter { db, .. }
             | Effect::Remove { db, .. }
             | Effect::ExpireAt { db, .. }
             | Effect::Flush { db } => db,
@@ -82,6 +168,11 @@ impl<'a> Effect<'a> {
         match *self {
             Effect::SetString { key, .. }
             | Effect::Splice { key, .. }
+            | Effect::SetFilter { key, .. }
+            | Effect::CreateFilter { key, .. }
+            | Effect::AddToFilter { key, .. }
+            | Effect::DeleteFromFilter { key, .. }
+            | Effect::LoadFilter { key, .. }
             | Effect::Remove { key, .. }
             | Effect::ExpireAt { key, .. } => Some(key),
             Effect::Flush { .. } => None,

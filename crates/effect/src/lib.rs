@@ -1,8 +1,9 @@
 //! Effects: the deterministic outcome of a write, and their batch codec.
 //!
-//! An effect says what a key *is* after a write (absolute deadlines, final bytes), never how to compute it. The
-//! primary's store, the replicas, the log and the events all consume the same effects; that is why a write
-//! command's only way to change anything is to emit one. Must not know the store.
+//! An effect says what a key *is* after a write (absolute deadlines, final bytes), never how to compute it; of a filter it
+//! says which items were added or deleted, and after how many changes, because where they end up follows from that. The
+//! primary's store, the replicas, the log and the events all consume the same effects; that is why a write command's only
+//! way to change anything is to emit one. Must not know the store.
 //!
 //! One atomic write makes one [`Record`]: its effects, encoded as they were emitted, and its [`stdx::Seq`].
 //! Consecutive records of one partition travel and rest as a batch under one checksum. The bytes are drawn in
@@ -18,5 +19,5 @@ mod varint;
 pub use batch::{BATCH_HEADER_BYTES, Batch, Records, batch_length, decode_batch, encode_batch};
 pub use codec::{Decoder, decode};
 pub use corrupt::Corrupt;
-pub use effect::{Cause, Effect};
+pub use effect::{Cause, Effect, Hashes};
 pub use record::{Record, RecordBuilder};

@@ -1,7 +1,9 @@
 //! Properties of the codec: everything encoded comes back, every flipped bit of a batch is noticed, and no input
 //! makes a decoder panic.
 
-use effect::{Cause, Effect, Record, RecordBuilder, batch_length, decode, decode_batch, encode_batch};
+use effect::{
+    Cause, Effect, Hashes, Record, RecordBuilder, batch_length, decode, decode_batch, encode_batch,
+};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use stdx::{Epoch, PartitionId, Seq, Wall};
@@ -27,14 +29,23 @@ impl Owned {
             3 => Effect::Remove { db, key, cause: Cause::Expired },
             4 => Effect::Remove { db, key, cause: Cause::Evicted },
             5 => Effect::ExpireAt { db, key, at: self.at.map(Wall) },
+            6 => Effect::SetFilter { db, key, filter: &self.bytes, expire_at: self.at.map(Wall) },
+            7 => Effect::CreateFilter { db, key, header: &self.bytes },
+            8 => Effect::AddToFilter { db, key, revision: self.offset, hashes: self.hashes() },
+            9 => Effect::DeleteFromFilter { db, key, revision: self.offset, hashes: self.hashes() },
+            10 => Effect::LoadFilter { db, key, offset: self.offset, bytes: &self.bytes },
             _ => Effect::Flush { db },
         }
+    }
+
+    fn hashes(&self) -> Hashes<'_> {
+        Hashes::new(self.bytes.as_chunks().0)
     }
 }
 
 fn effects() -> impl Strategy<Value = Vec<Owned>> {
     let one = (
-        0..7u8,
+        0..12u8,
         0..16u8,
         vec(any::<u8>(), 0..40),
         vec(any::<u8>(), 0..300),

@@ -527,12 +527,14 @@ impl Applier for Copy<'_> {
     }
 }
 
-/// Applies encoded effects; false if they are corrupt.
+/// Applies encoded effects; false if they are corrupt or cannot be applied.
 fn apply_all(store: &mut Partition, effects: &[u8], now: Wall) -> bool {
     for effect in effect::decode(effects) {
         let Ok(effect) = effect else { return false };
         let hash = effect.key().map_or(0, |key| store.hash(key));
-        store.apply(&effect, hash, now);
+        if !store.apply(&effect, hash, now) {
+            return false;
+        }
     }
     true
 }

@@ -50,7 +50,7 @@ fn program(random: &mut Random) -> Vec<Vec<u8>> {
     };
     (0..COMMANDS)
         .map(|_| {
-            let (name, key, value) = (random.below(16), key(random), value(random));
+            let (name, key, value) = (random.below(20), key(random), value(random));
             let words: Vec<String> = match name {
                 0..4 => vec!["GET".into(), key],
                 4..7 => vec!["SET".into(), key, value],
@@ -64,6 +64,10 @@ fn program(random: &mut Random) -> Vec<Vec<u8>> {
                 12 => vec!["DEL".into(), key],
                 13 => vec!["SET".into(), key, value, "NX".into(), "GET".into()],
                 14 => vec!["GET".into()],
+                15 => vec!["CF.ADD".into(), key, value],
+                16 => vec!["CF.EXISTS".into(), key, value],
+                17 => vec!["BF.MADD".into(), key, value, "item".into()],
+                18 => vec!["BF.INFO".into(), key],
                 _ => vec!["TTL".into(), key],
             };
             let mut command = Vec::new();

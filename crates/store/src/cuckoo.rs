@@ -34,12 +34,17 @@ mod sub_filter;
 mod tests;
 
 pub use codec::CuckooDecodeError;
+pub(crate) use codec::FORMAT;
 pub use config::{BUCKETS_MAX, CuckooConfig, CuckooConfigError, FINGERPRINT_BITS_MAX, FINGERPRINT_BITS_MIN};
+
+pub use buckets::SLOTS as BUCKET_SLOTS;
+pub use sub_filter::SEARCH_MAX;
 
 use buckets::SLOTS;
 use std::fmt;
 use stdx::hash::hash64;
-use sub_filter::{Probe, SubFilter};
+use sub_filter::Probe;
+pub(crate) use sub_filter::SubFilter;
 
 /// Seed of the hash of items. The same on every node and for ever: an item has to be found where another node or an
 /// earlier version put it.
@@ -47,6 +52,9 @@ pub const HASH_SEED: u64 = 0x6375_636b_6f6f_2d31;
 
 /// Sub-filters of one filter (RedisBloom's limit).
 pub const SUB_FILTERS_MAX: usize = 32;
+
+/// Bytes of one encoded filter: it travels as a value, and no value is longer.
+pub const ENCODED_BYTES_MAX: usize = stdx::limits::BULK_BYTES_MAX;
 
 /// A full sub-filter is at least so full; one that refuses an item before is full of copies of that item, and
 /// a larger one would hold no more of them.
@@ -110,12 +118,26 @@ impl CuckooFilter {
         self.config
     }
 
+    /// The hash of an item. Where it stands follows from that alone: an effect carries it instead of the item.
+    #[inline]
+    pub fn hash(item: &[u8]) -> u64 {
+        hash64(HASH_SEED, item)
+    }
+
     /// Adds one copy of `item`, also if there are copies already.
     ///
     /// # Errors
     /// When there is no room and the filter must not grow any more; it is unchanged then.
     pub fn insert(&mut self, item: &[u8]) -> Result<(), CuckooFull> {
-        self.insert_probe(self.probe(item))
+        self.insert_hash(Self::hash(item))
+    }
+
+    /// [`CuckooFilter::insert`], given the item's hash.
+    ///
+    /// # Errors
+    /// As [`CuckooFilter::insert`].
+    pub fn insert_hash(&mut self, hash: u64) -> Result<(), CuckooFull> {
+        self.insert_probe(self.probe(hash))
     }
 
     /// Adds `item` unless the filter says that it is there; true if it was added.
@@ -123,7 +145,15 @@ impl CuckooFilter {
     /// # Errors
     /// As [`CuckooFilter::insert`].
     pub fn insert_absent(&mut self, item: &[u8]) -> Result<bool, CuckooFull> {
-        let probe = self.probe(item);
+        self.insert_absent_hash(Self::hash(item))
+    }
+
+    /// [`CuckooFilter::insert_absent`], given the item's hash.
+    ///
+    /// # Errors
+    /// As [`CuckooFilter::insert`].
+    pub fn insert_absent_hash(&mut self, hash: u64) -> Result<bool, CuckooFull> {
+        let probe = self.probe(hash);
         if self.contains_probe(probe) {
             return Ok(false);
         }
@@ -133,7 +163,7 @@ impl CuckooFilter {
     /// False only if `item` is not there.
     #[inline]
     pub fn contains(&self, item: &[u8]) -> bool {
-        self.contains_probe(self.probe(item))
+        self.contains_probe(self.probe(Self::hash(item)))
     }
 
     /// Appends for each of `items` whether it is there. The cache misses of up to 16 items overlap, whatever the caller
@@ -144,7 +174,7 @@ impl CuckooFilter {
             let mut probes = [Probe::default(); BATCH_ITEMS];
             let mut taken = 0;
             for (probe, item) in probes.iter_mut().zip(&mut items) {
-                *probe = self.probe(item);
+                *probe = self.probe(Self::hash(item));
                 taken += 1;
             }
             let mut present = [false; BATCH_ITEMS];
@@ -164,7 +194,7 @@ impl CuckooFilter {
 
     /// How many copies of `item` there are: never too few, seldom too many.
     pub fn count(&self, item: &[u8]) -> u64 {
-        let probe = self.probe(item);
+        let probe = self.probe(Self::hash(item));
         self.sub_filters.iter().map(|sub_filter| sub_filter.count(sub_filter.place(probe))).sum()
     }
 
@@ -172,14 +202,20 @@ impl CuckooFilter {
     ///
     /// Only an item that was inserted may be removed: see the module's text.
     pub fn delete(&mut self, item: &[u8]) -> bool {
-        let probe = self.probe(item);
+        self.delete_hash(Self::hash(item), &mut Vec::new())
+    }
+
+    /// [`CuckooFilter::delete`], given the item's hash. Sub-filters that go are left in `remains`, to be freed where
+    /// there is time.
+    pub(crate) fn delete_hash(&mut self, hash: u64, remains: &mut Vec<SubFilter>) -> bool {
+        let probe = self.probe(hash);
         let removed = self.sub_filters.iter_mut().rev().any(|sub_filter| {
             let place = sub_filter.place(probe);
             sub_filter.remove(place)
         });
         if removed {
             self.deleted += 1;
-            self.shrink();
+            self.shrink(remains);
         }
         removed
     }
@@ -187,6 +223,12 @@ impl CuckooFilter {
     /// Copies of items that are in the filter.
     pub fn items(&self) -> u64 {
         self.sub_filters.iter().map(SubFilter::items).sum()
+    }
+
+    /// How many inserts and deletes have made it what it is: each that changes the filter raises this by one.
+    pub fn revision(&self) -> u64 {
+        // An insert adds an item; a delete takes one and is counted.
+        self.items() + 2 * self.deleted
     }
 
     /// Bytes that the filter takes on the heap.
@@ -212,8 +254,8 @@ impl CuckooFilter {
     }
 
     #[inline]
-    fn probe(&self, item: &[u8]) -> Probe {
-        Probe::new(hash64(HASH_SEED, item), self.config.fingerprint_bits)
+    fn probe(&self, hash: u64) -> Probe {
+        Probe::new(hash, self.config.fingerprint_bits)
     }
 
     #[inline]
@@ -255,17 +297,19 @@ impl CuckooFilter {
             return None;
         }
         let base_bits = self.config.fingerprint_bits;
-        Some(SubFilter::new(buckets, base_bits, extra_bits(base_bits, self.sub_filters.len())))
+        let extra_bits = extra_bits(base_bits, self.sub_filters.len());
+        let grown_len = self.encoded_len() + codec::encoded_len_of_one(buckets, base_bits + extra_bits);
+        (grown_len <= ENCODED_BYTES_MAX).then(|| SubFilter::new(buckets, base_bits, extra_bits))
     }
 
-    /// Drops the newest sub-filters if they are empty and the others have room to spare.
-    fn shrink(&mut self) {
+    /// Gives up the newest sub-filters if they are empty and the others have room to spare.
+    fn shrink(&mut self, remains: &mut Vec<SubFilter>) {
         while let [others @ .., newest] = self.sub_filters.as_slice()
             && newest.items() == 0
             && !others.is_empty()
             && others.iter().all(|other| other.load() <= SHRINK_LOAD_MAX)
         {
-            self.sub_filters.pop();
+            remains.extend(self.sub_filters.pop());
         }
     }
 

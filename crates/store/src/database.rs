@@ -5,6 +5,7 @@
 
 use crate::access::Access;
 use crate::deadlines::Deadlines;
+use crate::filter::{Filter, FilterMut, Remains};
 use crate::locator::Locator;
 use crate::memory::allocation_bytes;
 use crate::node::Node;
@@ -133,6 +134,44 @@ impl Database {
         node.set_access(node.access().at(seconds));
         node.splice(offset, part);
         self.node_bytes = self.node_bytes - bytes + node.bytes();
+    }
+
+    /// Sets a filter; gives back what it replaced.
+    pub(crate) fn set_filter(
+        &mut self,
+        at: Locator,
+        key: &[u8],
+        filter: Filter,
+        expire_at: Option<Wall>,
+        seconds: u32,
+    ) -> Option<Node> {
+        let Some(node) = self.table.find_mut(at, key) else {
+            self.insert(at.mark(), Node::of_filter(key, filter, expire_at, Access::new(seconds)));
+            return None;
+        };
+        let deadline = node.expire_at();
+        node.set_access(node.access().at(seconds));
+        let former = node.set_filter(filter, expire_at);
+        self.node_bytes = self.node_bytes - former.bytes() + node.bytes();
+        self.move_deadline(at.mark(), deadline, expire_at);
+        Some(former)
+    }
+
+    /// Changes a filter; `None` if the key holds none. What that leaves behind goes to `remains`.
+    pub(crate) fn change_filter<T>(
+        &mut self,
+        at: Locator,
+        key: &[u8],
+        seconds: u32,
+        remains: &mut Vec<Remains>,
+        change: impl FnOnce(&mut FilterMut<'_>) -> T,
+    ) -> Option<T> {
+        let node = self.table.find_mut(at, key)?;
+        let bytes = node.bytes();
+        let changed = change(&mut FilterMut { filter: node.filter_mut()?, remains });
+        node.set_access(node.access().at(seconds));
+        self.node_bytes = self.node_bytes - bytes + node.bytes();
+        Some(changed)
     }
 
     /// Moves a deadline; a missing key stays missing.

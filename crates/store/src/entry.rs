@@ -23,7 +23,7 @@ impl<'a> EntryRef<'a> {
     /// The value.
     #[inline]
     pub fn value(&self) -> ValueRef<'a> {
-        ValueRef::String(self.node.value())
+        self.node.value()
     }
 
     /// When the key expires, if ever.

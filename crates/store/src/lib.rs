@@ -17,10 +17,12 @@
 //! [`Warm::prefetch_entry`]).
 
 mod access;
+pub mod bloom;
 pub mod cuckoo;
 mod database;
 mod deadlines;
 mod entry;
+mod filter;
 mod locator;
 mod memory;
 mod node;
@@ -33,6 +35,7 @@ mod table;
 mod value;
 
 pub use entry::EntryRef;
+pub use filter::{Added, Filter, FilterKind, FilterMut, Loading, NoFilter};
 pub use locator::Locator;
 pub use partition::{Garbage, Partition, Warm};
 pub use value::{StringRef, ValueRef};

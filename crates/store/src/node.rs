@@ -6,9 +6,10 @@
 //! drawn in `raw`.
 
 use crate::access::Access;
+use crate::filter::Filter;
 pub(crate) use crate::raw::Node;
-use crate::raw::{INTEGER, Large, PACKED_BYTES_MAX, PACKED_KEY_BYTES_MAX, RAW};
-use crate::value::{INTEGER_CHARS_MAX, Repr, StringRef};
+use crate::raw::{INTEGER, Large, LargeValue, PACKED_BYTES_MAX, PACKED_KEY_BYTES_MAX, RAW};
+use crate::value::{INTEGER_CHARS_MAX, Repr, StringRef, ValueRef};
 use stdx::Wall;
 
 /// Room beyond the need that a growing large value gets at most, as Redis's `SDS_MAX_PREALLOC`.
@@ -21,7 +22,12 @@ impl Node {
             return Node::packed(key, stored.kind(), stored.bytes(), expire_at, access);
         }
         let value = value.as_bytes(&mut [0; INTEGER_CHARS_MAX]).to_vec();
-        Node::large(key, 0, value, expire_at, access)
+        Node::large(key, 0, LargeValue::Bytes(value), expire_at, access)
+    }
+
+    /// A node that holds a filter.
+    pub(crate) fn of_filter(key: &[u8], filter: Filter, expire_at: Option<Wall>, access: Access) -> Node {
+        Node::large(key, 0, LargeValue::Filter(Box::new(filter)), expire_at, access)
     }
 
     /// Whether this is its key: lengths first, short keys word by word without a call.
@@ -31,18 +37,39 @@ impl Node {
     }
 
     #[inline(always)]
-    pub(crate) fn value(&self) -> StringRef<'_> {
+    pub(crate) fn value(&self) -> ValueRef<'_> {
+        if let Some(large) = self.as_large() {
+            return self.large_value(large);
+        }
         let bytes = self.stored();
         let kind = self.kind();
         if kind & INTEGER != 0 {
             let integer = bytes.first_chunk().expect("an integer's value is 8 bytes");
-            return StringRef(Repr::Integer(i64::from_le_bytes(*integer)));
+            return ValueRef::String(StringRef(Repr::Integer(i64::from_le_bytes(*integer))));
         }
-        let raw = kind & RAW != 0;
-        if self.is_large() && !raw {
-            return StringRef::of(bytes);
+        ValueRef::String(StringRef(Repr::Bytes { bytes, raw: kind & RAW != 0 }))
+    }
+
+    fn large_value<'n>(&self, large: &'n Large) -> ValueRef<'n> {
+        match &large.value {
+            LargeValue::Filter(filter) => ValueRef::Filter(filter),
+            LargeValue::Bytes(bytes) if self.kind() & RAW != 0 => ValueRef::String(StringRef::raw(bytes)),
+            LargeValue::Bytes(bytes) => ValueRef::String(StringRef::of(bytes)),
         }
-        StringRef(Repr::Bytes { bytes, raw })
+    }
+
+    /// The filter, if it holds one, to be changed.
+    pub(crate) fn filter_mut(&mut self) -> Option<&mut Filter> {
+        match &mut self.as_large_mut()?.value {
+            LargeValue::Filter(filter) => Some(filter),
+            LargeValue::Bytes(_) => None,
+        }
+    }
+
+    /// Replaces value and deadline by a filter; gives back the former node.
+    pub(crate) fn set_filter(&mut self, filter: Filter, expire_at: Option<Wall>) -> Node {
+        let new = Node::of_filter(self.key(), filter, expire_at, self.access());
+        self.replace(new)
     }
 
     /// Replaces value and deadline; gives back the former node if its memory could not be used again. Without one,
@@ -65,7 +92,7 @@ impl Node {
         }
     }
 
-    /// Writes `part` at `offset` of the value, which grows with zeros as far as needed.
+    /// Writes `part` at `offset` of the value, which grows with zeros as far as needed. A filter stays as it is.
     pub(crate) fn splice(&mut self, offset: usize, part: &[u8]) {
         let end =
             offset.checked_add(part.len()).expect("the decoder and the commands bound the end of a splice");
@@ -78,7 +105,8 @@ impl Node {
             return self.set_raw();
         }
         let scratch = &mut [0; INTEGER_CHARS_MAX];
-        let old = self.value().as_bytes(scratch);
+        let ValueRef::String(old) = self.value() else { return };
+        let old = old.as_bytes(scratch);
         // Zeroed memory comes from the system untouched: a far offset costs nothing until it is used.
         let mut value = vec![0; end.max(old.len())];
         value[..old.len()].copy_from_slice(old);
@@ -86,6 +114,7 @@ impl Node {
         if fits(self.key().len(), value.len()) {
             self.set(StringRef::raw(&value), self.expire_at());
         } else {
+            let value = LargeValue::Bytes(value);
             self.replace(Node::large(self.key(), RAW, value, self.expire_at(), self.access()));
         }
     }
@@ -99,17 +128,18 @@ impl Node {
 
 impl Large {
     fn splice(&mut self, offset: usize, end: usize, part: &[u8]) {
-        if end > self.value.capacity() {
-            self.value.reserve_exact(end + end.min(GROWTH_BYTES_MAX) - self.value.len());
+        let LargeValue::Bytes(value) = &mut self.value else { return };
+        if end > value.capacity() {
+            value.reserve_exact(end + end.min(GROWTH_BYTES_MAX) - value.len());
         }
-        if end > self.value.len() {
+        if end > value.len() {
             // The bytes of `part` are written once, the gap before them is zeroed.
-            self.value.resize(offset.max(self.value.len()), 0);
-            let overlap = self.value.len() - offset;
-            self.value[offset..].copy_from_slice(&part[..overlap]);
-            self.value.extend_from_slice(&part[overlap..]);
+            value.resize(offset.max(value.len()), 0);
+            let overlap = value.len() - offset;
+            value[offset..].copy_from_slice(&part[..overlap]);
+            value.extend_from_slice(&part[overlap..]);
         } else {
-            self.value[offset..end].copy_from_slice(part);
+            value[offset..end].copy_from_slice(part);
         }
     }
 }
@@ -175,16 +205,24 @@ fn word(bytes: &[u8; 8]) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bloom::BloomConfig;
 
     const SECONDS: u32 = 77;
     const TAG: u16 = 0xfedc;
 
+    fn string(node: &Node) -> StringRef<'_> {
+        match node.value() {
+            ValueRef::String(string) => string,
+            other => panic!("not a string: {other:?}"),
+        }
+    }
+
     #[track_caller]
     fn check(node: &Node, key: &[u8], value: &[u8], expire_at: Option<Wall>) {
         assert_eq!(node.key(), key);
-        assert_eq!(node.value().as_bytes(&mut [0; 20]), value);
+        assert_eq!(string(node).as_bytes(&mut [0; 20]), value);
         assert_eq!((node.expire_at(), node.access()), (expire_at, Access::new(SECONDS)));
-        assert_eq!(node.is_large(), !fits(key.len(), Stored::of(node.value()).bytes().len()));
+        assert_eq!(node.is_large(), !fits(key.len(), Stored::of(string(node)).bytes().len()));
         assert_eq!(node.tag(), TAG, "whatever happens to the node, its slot stays the same");
     }
 
@@ -224,17 +262,17 @@ mod tests {
     fn a_long_key_keeps_a_number_recognisable() {
         let node = Node::new(&[b'k'; 5_000], StringRef::of(b"17"), None, Access::new(SECONDS));
         assert!(node.is_large());
-        assert_eq!((node.value().encoding(), node.value().as_integer()), ("int", Some(17)));
+        assert_eq!((string(&node).encoding(), string(&node).as_integer()), ("int", Some(17)));
     }
 
     #[test]
     fn a_splice_is_remembered_by_the_encoding() {
         let mut node = tagged(Node::new(b"k", StringRef::of(b"1x"), None, Access::new(SECONDS)));
-        assert_eq!((node.value().encoding(), node.value().as_integer()), ("embstr", None));
+        assert_eq!((string(&node).encoding(), string(&node).as_integer()), ("embstr", None));
         node.splice(1, b"7");
-        assert_eq!((node.value().encoding(), node.value().as_integer()), ("raw", Some(17)));
+        assert_eq!((string(&node).encoding(), string(&node).as_integer()), ("raw", Some(17)));
         assert!(node.set(StringRef::of(b"xy"), None).is_none(), "same size, same place");
-        assert_eq!(node.value().encoding(), "embstr");
+        assert_eq!(string(&node).encoding(), "embstr");
     }
 
     #[test]
@@ -242,7 +280,7 @@ mod tests {
         let mut node = tagged(Node::new(b"k", StringRef::of(b"12"), Some(Wall(5)), Access::new(SECONDS)));
         node.splice(2, b"3");
         check(&node, b"k", b"123", Some(Wall(5)));
-        assert_eq!((node.value().encoding(), node.value().as_integer()), ("raw", Some(123)));
+        assert_eq!((string(&node).encoding(), string(&node).as_integer()), ("raw", Some(123)));
         node.splice(0, b"9");
         check(&node, b"k", b"923", Some(Wall(5)));
         node.splice(5, b"x");
@@ -259,6 +297,41 @@ mod tests {
             expected.resize(expected.len().max(offset + part.len()), 0);
             expected[offset..offset + part.len()].copy_from_slice(part);
             check(&node, b"k", &expected, Some(Wall(5)));
+        }
+    }
+
+    /// What a pointer to a filter goes through: made over every form, changed, given a deadline, replaced by every form.
+    #[test]
+    fn a_filter_takes_the_place_of_every_form_and_gives_it_back() {
+        let filter = |capacity| Filter::decode_empty(&BloomConfig::new(capacity, 0.1, 2).unwrap().header());
+        let large = vec![b'v'; 5_000];
+        for key in [&b""[..], b"key", &[b'k'; 3_000]] {
+            for value in [&b""[..], b"12", b"abcdefgh", &large] {
+                let mut node =
+                    tagged(Node::new(key, StringRef::of(value), Some(Wall(3)), Access::new(SECONDS)));
+                let string_bytes = node.bytes();
+                let former = node.set_filter(filter(100).unwrap(), Some(Wall(4)));
+                assert_eq!(
+                    (former.bytes(), node.key(), node.expire_at()),
+                    (string_bytes, key, Some(Wall(4)))
+                );
+                assert!(node.is_large() && matches!(node.value(), ValueRef::Filter(_)));
+                let bytes = node.bytes();
+                let former = node.set_filter(filter(1_000).unwrap(), None);
+                assert!(
+                    former.bytes() == bytes && node.bytes() > bytes,
+                    "the larger filter is accounted for"
+                );
+                node.splice(2, b"no string");
+                node.set_expire_at(Some(Wall(5)));
+                assert!(matches!(node.value(), ValueRef::Filter(_)) && node.filter_mut().is_some());
+                assert!(node.stored().is_empty() && node.stored_mut().is_empty());
+                let former =
+                    node.set(StringRef::of(value), None).expect("a filter's memory is not used again");
+                assert!(former.is_large() && former.bytes() > 1_000);
+                check(&node, key, value, None);
+                assert!(node.filter_mut().is_none());
+            }
         }
     }
 }

@@ -7,6 +7,7 @@
 use crate::access::seconds_of;
 use crate::database::Database;
 use crate::entry::{EntryRef, is_expired};
+use crate::filter::{Filter, FilterMut, Remains};
 use crate::locator::Locator;
 use crate::node::Node;
 use crate::segment::{Segment, mark_of};
@@ -40,6 +41,7 @@ pub struct Partition {
 pub struct Garbage {
     databases: Vec<Database>,
     nodes: Vec<Node>,
+    of_filters: Vec<Remains>,
 }
 
 /// A key that is being warmed up: its place is on the way.
@@ -66,14 +68,15 @@ impl Garbage {
     /// Whether there is nothing to free.
     #[inline]
     pub fn is_empty(&self) -> bool {
-        self.databases.is_empty() && self.nodes.is_empty()
+        self.databases.is_empty() && self.nodes.is_empty() && self.of_filters.is_empty()
     }
 
     /// Memory that dropping it frees.
     pub fn memory_bytes(&self) -> u64 {
         let databases: usize = self.databases.iter().map(Database::bytes).sum();
         let nodes: usize = self.nodes.iter().map(Node::bytes).sum();
-        (databases + nodes) as u64
+        let of_filters: usize = self.of_filters.iter().map(Remains::memory_bytes).sum();
+        (databases + nodes + of_filters) as u64
     }
 }
 
@@ -137,8 +140,10 @@ impl Partition {
     /// [`Effect::Flush`]; `now` only sets the access clock. The same effects in the same order give the same content.
     ///
     /// A splice of an expired key changes the expired value: the command removes the key first.
+    ///
+    /// False, and nothing is changed, if the effect brings a filter whose bytes are none: it was not made by a partition.
     #[inline]
-    pub fn apply(&mut self, effect: &Effect<'_>, locator: impl Into<Locator>, now: Wall) {
+    pub fn apply(&mut self, effect: &Effect<'_>, locator: impl Into<Locator>, now: Wall) -> bool {
         let at: Locator = locator.into();
         debug_assert!(
             effect.key().is_none_or(|key| at.hash() == self.hash(key)),
@@ -161,7 +166,52 @@ impl Partition {
                 }
             }
             Effect::Flush { db } => self.flush(db),
+            _ => return self.apply_to_filter(effect, at, now),
         }
+        true
+    }
+
+    /// The effects on filters.
+    #[cold]
+    fn apply_to_filter(&mut self, effect: &Effect<'_>, at: Locator, now: Wall) -> bool {
+        let (db, key, filter, expire_at) = match *effect {
+            Effect::SetFilter { db, key, filter, expire_at } => (db, key, Filter::decode(filter), expire_at),
+            Effect::CreateFilter { db, key, header } => (db, key, Filter::decode_empty(header), None),
+            Effect::AddToFilter { db, key, revision, hashes } => {
+                self.change_filter(db, key, at, now, |filter| filter.add_from(revision, hashes));
+                return true;
+            }
+            Effect::DeleteFromFilter { db, key, revision, hashes } => {
+                self.change_filter(db, key, at, now, |filter| filter.delete_from(revision, hashes));
+                return true;
+            }
+            Effect::LoadFilter { db, key, offset, bytes } => {
+                // What does not follow has been loaded already, or will come with the whole.
+                self.change_filter(db, key, at, now, |filter| filter.load(offset, bytes).is_ok());
+                return true;
+            }
+            _ => return true,
+        };
+        let Ok(filter) = filter else { return false };
+        let former = self.database_mut(db).set_filter(at, key, filter, expire_at, seconds_of(now));
+        self.discard(former);
+        true
+    }
+
+    /// Changes the filter of a key by `change`, whose outcome it gives back; `None` if the key holds no filter.
+    ///
+    /// Whoever changes a filter this way rather than by [`Partition::apply`], because only trying tells what comes of
+    /// it, owes the effect that repeats the change.
+    pub fn change_filter<T>(
+        &mut self,
+        db: u8,
+        key: &[u8],
+        locator: impl Into<Locator>,
+        now: Wall,
+        change: impl FnOnce(&mut FilterMut<'_>) -> T,
+    ) -> Option<T> {
+        let database = self.databases.get_mut(usize::from(db))?.as_mut()?;
+        database.change_filter(locator.into(), key, seconds_of(now), &mut self.garbage.of_filters, change)
     }
 
     /// Whether there is something to be freed elsewhere.

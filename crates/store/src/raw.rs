@@ -19,6 +19,7 @@
 #![allow(unsafe_code)]
 
 use crate::access::Access;
+use crate::filter::Filter;
 use crate::memory::allocation_bytes;
 use crate::prefetch::prefetch_address;
 use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
@@ -69,14 +70,42 @@ struct Header {
 pub(crate) struct Large {
     header: Header,
     pub(crate) key: Box<[u8]>,
-    pub(crate) value: Vec<u8>,
+    pub(crate) value: LargeValue,
     pub(crate) expire_at: Option<Wall>,
 }
+
+/// What a large node holds. A filter is large however little it takes.
+#[derive(Debug)]
+pub(crate) enum LargeValue {
+    Bytes(Vec<u8>),
+    Filter(Box<Filter>),
+}
+
+const _: () =
+    assert!(size_of::<LargeValue>() == size_of::<Vec<u8>>(), "a large string pays nothing for filters");
 
 // SAFETY: a node owns its block alone, and what lies in it is plain bytes, or a `Large`, which is `Send` and `Sync`.
 unsafe impl Send for Node {}
 // SAFETY: as above; nothing changes behind a shared reference.
 unsafe impl Sync for Node {}
+
+impl Large {
+    /// A string's bytes; a filter has none.
+    #[inline]
+    pub(crate) fn bytes(&self) -> &[u8] {
+        match &self.value {
+            LargeValue::Bytes(bytes) => bytes,
+            LargeValue::Filter(_) => &[],
+        }
+    }
+
+    fn bytes_mut(&mut self) -> &mut [u8] {
+        match &mut self.value {
+            LargeValue::Bytes(bytes) => bytes,
+            LargeValue::Filter(_) => &mut [],
+        }
+    }
+}
 
 impl Node {
     /// A packed node. `kind` is [`INTEGER`], [`RAW`] or 0; key and value are within the maxima.
@@ -115,7 +144,7 @@ impl Node {
     pub(crate) fn large(
         key: &[u8],
         kind: u8,
-        value: Vec<u8>,
+        value: LargeValue,
         expire_at: Option<Wall>,
         access: Access,
     ) -> Node {
@@ -194,7 +223,7 @@ impl Node {
     pub(crate) fn stored(&self) -> &[u8] {
         let header = self.header();
         if header.flags & LARGE != 0 {
-            return self.as_large().map_or(&[], |large| &large.value);
+            return self.as_large().map_or(&[], Large::bytes);
         }
         // SAFETY: a packed node's value was written there, as many bytes as the header says.
         unsafe { self.bytes_at(header.value_start(), header.value_len.into()) }
@@ -204,7 +233,7 @@ impl Node {
     pub(crate) fn stored_mut(&mut self) -> &mut [u8] {
         let header = self.header();
         if header.flags & LARGE != 0 {
-            return self.as_large_mut().map_or(&mut [], |large| &mut large.value);
+            return self.as_large_mut().map_or(&mut [], Large::bytes_mut);
         }
         // SAFETY: as in `stored`; the node is borrowed mutably.
         unsafe {
@@ -311,7 +340,12 @@ impl Node {
             Some(large) => {
                 allocation_bytes(size_of::<Large>())
                     + allocation_bytes(large.key.len())
-                    + allocation_bytes(large.value.capacity())
+                    + match &large.value {
+                        LargeValue::Bytes(bytes) => allocation_bytes(bytes.capacity()),
+                        LargeValue::Filter(filter) => {
+                            allocation_bytes(size_of::<Filter>()) + filter.memory_bytes()
+                        }
+                    }
             }
         }
     }

@@ -16,6 +16,8 @@ use stdx::limits::DATABASES;
 
 /// Seed of content digests: the same everywhere, unlike that of look-ups.
 const DIGEST_SEED: u64 = 0x6879_7065_7263_6163;
+/// The same for filters: one whose bytes are those of a string differs from it.
+const FILTER_DIGEST_SEED: u64 = 0x6669_6c74_6572_2d31;
 
 impl Partition {
     /// Every key as the effect that sets it, in no particular order.
@@ -61,23 +63,32 @@ impl Partition {
     pub fn digest(&self) -> u64 {
         let mut sum = 0u64;
         self.for_each(&mut |effect| {
-            if let Effect::SetString { db, key, value, expire_at } = effect {
-                let expire_at = expire_at.map_or(0, |at| mix64(at.0.wrapping_add(1)));
-                let key_digest = hash64(DIGEST_SEED ^ u64::from(db), key);
-                sum = sum.wrapping_add(mix64(hash64(key_digest, value) ^ expire_at));
-            }
+            let (seed, db, key, value, expire_at) = match effect {
+                Effect::SetString { db, key, value, expire_at } => (DIGEST_SEED, db, key, value, expire_at),
+                Effect::SetFilter { db, key, filter, expire_at } => {
+                    (FILTER_DIGEST_SEED, db, key, filter, expire_at)
+                }
+                _ => return,
+            };
+            let expire_at = expire_at.map_or(0, |at| mix64(at.0.wrapping_add(1)));
+            let key_digest = hash64(seed ^ u64::from(db), key);
+            sum = sum.wrapping_add(mix64(hash64(key_digest, value) ^ expire_at));
         });
         sum
     }
 }
 
 fn with_effect(db: u8, node: &Node, visit: &mut dyn FnMut(Effect<'_>)) {
-    let ValueRef::String(value) = ValueRef::String(node.value());
-    let scratch = &mut [0; INTEGER_CHARS_MAX];
-    visit(Effect::SetString {
-        db,
-        key: node.key(),
-        value: value.as_bytes(scratch),
-        expire_at: node.expire_at(),
-    });
+    let (key, expire_at) = (node.key(), node.expire_at());
+    match node.value() {
+        ValueRef::String(value) => {
+            let scratch = &mut [0; INTEGER_CHARS_MAX];
+            visit(Effect::SetString { db, key, value: value.as_bytes(scratch), expire_at });
+        }
+        ValueRef::Filter(filter) => {
+            let mut encoded = Vec::new();
+            filter.encode(&mut encoded);
+            visit(Effect::SetFilter { db, key, filter: &encoded, expire_at });
+        }
+    }
 }

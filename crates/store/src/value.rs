@@ -3,6 +3,8 @@
 //! A string that is the shortest decimal form of a 64-bit integer is kept as that integer (Redis's `string2ll`), and
 //! is rendered into the reader's scratch space when its bytes are asked for.
 
+use crate::filter::Filter;
+
 /// Longest decimal form of an `i64`: that of the least.
 pub(crate) const INTEGER_CHARS_MAX: usize = 20;
 /// Longest string that Redis calls `embstr` (`OBJ_ENCODING_EMBSTR_SIZE_LIMIT`).
@@ -14,6 +16,8 @@ const EMBSTR_BYTES_MAX: usize = 44;
 pub enum ValueRef<'a> {
     /// A string.
     String(StringRef<'a>),
+    /// A filter.
+    Filter(&'a Filter),
 }
 
 impl ValueRef<'_> {
@@ -21,6 +25,7 @@ impl ValueRef<'_> {
     pub fn type_name(&self) -> &'static str {
         match self {
             ValueRef::String(_) => "string",
+            ValueRef::Filter(filter) => filter.kind().type_name(),
         }
     }
 }

@@ -105,6 +105,7 @@ impl Model {
                 }
             }
             Effect::Flush { db } => self.0.retain(|(of, _), _| *of != db),
+            other => panic!("strings only: {other:?}"),
         }
     }
 

@@ -1,14 +1,17 @@
 //! DUMP and RESTORE, in the format of Redis's RDB (see [`super::payload`]), so that keys travel between both.
 
 use super::ROW;
-use super::payload::{self, PayloadError};
+use super::payload::{self, PayloadError, Restored};
 use crate::args::Args;
 use crate::context::{ReadCtx, WriteCtx};
 use crate::error::{CommandError, Outcome, answer, integer};
+use crate::filter;
 use crate::string::{INTEGER_TEXT_BYTES_MAX, signed, string_of};
 use crate::table::{Categories, Command, Flags, KeyFlags, KeySpec, Keys, Run};
+use effect::Effect;
 use protocol::Reply;
 use stdx::Wall;
+use store::{Filter, ValueRef};
 
 pub(crate) const COMMANDS: &[Command] = &[
     Command {
@@ -52,8 +55,14 @@ fn dump_value(ctx: &mut ReadCtx<'_>, key: &[u8], reply: &mut Reply<'_>) -> Outco
     match ctx.get(key) {
         None => reply.null(),
         Some(entry) => {
-            let string = string_of(&entry)?;
-            reply.bulk(&payload::dump_string(string.as_bytes(&mut [0; INTEGER_TEXT_BYTES_MAX])));
+            reply.bulk(&match entry.value() {
+                ValueRef::Filter(Filter::Loading(_)) => return Err(filter::LOADING),
+                ValueRef::Filter(whole) => payload::dump_filter(whole),
+                _ => {
+                    let string = string_of(&entry)?;
+                    payload::dump_string(string.as_bytes(&mut [0; INTEGER_TEXT_BYTES_MAX]))
+                }
+            });
         }
     }
     Ok(())
@@ -111,7 +120,7 @@ fn restore_value(ctx: &mut WriteCtx<'_>, args: Args<'_>) -> Outcome<()> {
     if ttl < 0 {
         return Err(CommandError::Other("Invalid TTL value, must be >= 0"));
     }
-    let value = payload::restore_string(args.at(3)).map_err(|error| match error {
+    let value = payload::restore(args.at(3)).map_err(|error| match error {
         PayloadError::VersionOrChecksum => CommandError::Other("DUMP payload version or checksum are wrong"),
         PayloadError::Format => CommandError::Other("Bad data format"),
     })?;
@@ -127,6 +136,10 @@ fn restore_value(ctx: &mut WriteCtx<'_>, args: Args<'_>) -> Outcome<()> {
         }
         return Ok(());
     }
-    ctx.set_string(key, &value, expire_at);
+    let db = ctx.db;
+    ctx.emit(match &value {
+        Restored::String(value) => Effect::SetString { db, key, value, expire_at },
+        Restored::Filter(filter) => Effect::SetFilter { db, key, filter, expire_at },
+    });
     Ok(())
 }

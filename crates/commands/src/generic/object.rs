@@ -107,8 +107,7 @@ fn encoding(ctx: &mut ReadCtx<'_>, args: Args<'_>, reply: &mut Reply<'_>) {
         None => reply.null(),
         Some(entry) => match entry.value() {
             ValueRef::String(string) => reply.bulk(string.encoding().as_bytes()),
-            #[allow(unreachable_patterns)]
-            _ => reply.bulk(b"unknown"),
+            _ => reply.bulk(b"raw"),
         },
     }
 }
@@ -134,7 +133,6 @@ fn refcount(ctx: &mut ReadCtx<'_>, args: Args<'_>, reply: &mut Reply<'_>) {
         Some(entry) => {
             let shared = match entry.value() {
                 ValueRef::String(string) => string.as_integer(),
-                #[allow(unreachable_patterns)]
                 _ => None,
             };
             let shared = shared.is_some_and(|value| (0..SHARED_INTEGERS).contains(&value));

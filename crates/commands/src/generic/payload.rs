@@ -10,15 +10,18 @@
 //!          11000000 i8 / 11000001 i16 LE / 11000010 i32 LE      an integer, as text
 //!          11000011 length length bytes  LZF: compressed length, length, compressed bytes
 //! ```
-//! Source: Redis's `rdb.c`, `crc64.c` and `lzf_d.c`. What we write is never compressed; what we read may be. Other
-//! types join when their commands do.
+//! Source: Redis's `rdb.c`, `crc64.c` and `lzf_d.c`. What we write is never compressed; what we read may be. A filter has a
+//! type of its own (224, which Redis has not) and its encoding as a string: RedisBloom's have another layout.
 
 use stdx::limits::BULK_BYTES_MAX;
+use store::Filter;
 
 /// RDB version of Redis 7.2.
 const VERSION: u16 = 11;
 /// Type byte of a string.
 const TYPE_STRING: u8 = 0;
+/// Type byte of a filter: above all types of Redis and below the codes that are none (`RDB_OPCODE_FUNCTION2`, 245).
+const TYPE_FILTER: u8 = 224;
 /// Bytes of version and checksum.
 const FOOTER_BYTES: usize = 10;
 /// Longest text that may be stored as an integer, as in Redis.
@@ -41,14 +44,38 @@ pub fn dump_string(value: &[u8]) -> Vec<u8> {
         encode_length(value.len(), &mut out);
         out.extend_from_slice(value);
     }
+    finish(out)
+}
+
+/// The payload of a filter.
+pub fn dump_filter(filter: &Filter) -> Vec<u8> {
+    let length = filter.encoded_len();
+    let mut out = Vec::with_capacity(length + FOOTER_BYTES + 10);
+    out.push(TYPE_FILTER);
+    encode_length(length, &mut out);
+    filter.encode(&mut out);
+    finish(out)
+}
+
+/// Appends version and checksum.
+fn finish(mut out: Vec<u8>) -> Vec<u8> {
     out.extend_from_slice(&VERSION.to_le_bytes());
     let crc = crc64(&out);
     out.extend_from_slice(&crc.to_le_bytes());
     out
 }
 
-/// The string in a payload.
-pub fn restore_string(payload: &[u8]) -> Result<Vec<u8>, PayloadError> {
+/// What a payload holds.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Restored {
+    /// A string.
+    String(Vec<u8>),
+    /// An encoded filter that is whole.
+    Filter(Vec<u8>),
+}
+
+/// The value in a payload.
+pub fn restore(payload: &[u8]) -> Result<Restored, PayloadError> {
     let split = payload.len().checked_sub(8).ok_or(PayloadError::VersionOrChecksum)?;
     let (covered, crc) = payload.split_at(split);
     let (body, version) = covered.split_last_chunk::<2>().ok_or(PayloadError::VersionOrChecksum)?;
@@ -57,10 +84,16 @@ pub fn restore_string(payload: &[u8]) -> Result<Vec<u8>, PayloadError> {
     }
     let mut reader = Reader(body);
     let value = match reader.byte() {
-        Some(TYPE_STRING) => reader.string(),
+        Some(TYPE_STRING) => reader.string().map(Restored::String),
+        Some(TYPE_FILTER) => reader.string().filter(|bytes| is_whole(bytes)).map(Restored::Filter),
         _ => None,
     };
     value.filter(|_| reader.0.is_empty()).ok_or(PayloadError::Format)
+}
+
+/// Whether these bytes are a filter that is not being loaded.
+fn is_whole(bytes: &[u8]) -> bool {
+    matches!(Filter::decode(bytes), Ok(filter) if !matches!(filter, Filter::Loading(_)))
 }
 
 /// Writes a small integer as one; false if `value` is none.
@@ -217,6 +250,16 @@ static CRC64_TABLE: [u64; 256] = {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use stdx::Random;
+    use store::bloom::BloomConfig;
+    use store::cuckoo::CuckooConfig;
+
+    fn restore_string(payload: &[u8]) -> Result<Vec<u8>, PayloadError> {
+        match restore(payload)? {
+            Restored::String(value) => Ok(value),
+            other => panic!("not a string: {other:?}"),
+        }
+    }
 
     #[test]
     fn crc_of_the_reference() {
@@ -287,6 +330,45 @@ mod tests {
             let crc = crc64(&payload);
             payload.extend_from_slice(&crc.to_le_bytes());
             assert_eq!(restore_string(&payload), Err(PayloadError::Format), "{body:?}");
+        }
+    }
+
+    /// A payload of these bytes as a filter, with a right checksum.
+    fn payload_of_filter(bytes: &[u8]) -> Vec<u8> {
+        let mut payload = vec![TYPE_FILTER];
+        encode_length(bytes.len(), &mut payload);
+        payload.extend_from_slice(bytes);
+        finish(payload)
+    }
+
+    #[test]
+    fn filters_are_restored_whole_or_not_at_all() {
+        let cuckoo = CuckooConfig::with_bits(100, 8).unwrap().with_expansion(2).header().unwrap();
+        let bloom = BloomConfig::new(100, 0.01, 2).unwrap().header();
+        for header in [cuckoo, bloom] {
+            let filter = Filter::decode_empty(&header).unwrap();
+            let mut encoded = Vec::new();
+            filter.encode(&mut encoded);
+            let payload = dump_filter(&filter);
+            assert_eq!(payload, payload_of_filter(&encoded));
+            assert_eq!(restore(&payload), Ok(Restored::Filter(encoded.clone())));
+            for len in 0..encoded.len() {
+                let cut = payload_of_filter(&encoded[..len]);
+                assert_eq!(restore(&cut), Err(PayloadError::Format), "cut at {len}");
+            }
+            let longer = [encoded.as_slice(), &[0]].concat();
+            assert_eq!(restore(&payload_of_filter(&longer)), Err(PayloadError::Format));
+            // Whatever is damaged and has a right checksum is refused, or is a filter of the same length.
+            let mut random = Random::seeded(3);
+            for _ in 0..5_000 {
+                let mut damaged = encoded.clone();
+                let at = random.below(damaged.len().min(40) as u64) as usize;
+                damaged[at] ^= 1 << random.below(8);
+                match restore(&payload_of_filter(&damaged)) {
+                    Ok(restored) => assert_eq!(restored, Restored::Filter(damaged)),
+                    Err(error) => assert_eq!(error, PayloadError::Format),
+                }
+            }
         }
     }
 }

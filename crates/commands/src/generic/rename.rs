@@ -5,11 +5,12 @@ use super::ROW;
 use crate::args::Args;
 use crate::context::WriteCtx;
 use crate::error::{CommandError, Outcome, answer, answer_integer, integer};
-use crate::string::{INTEGER_TEXT_BYTES_MAX, string_of};
+use crate::string::INTEGER_TEXT_BYTES_MAX;
 use crate::table::{Command, Flags, KeyFlags, KeySpec, Keys, Run};
 use effect::{Cause, Effect};
 use protocol::Reply;
 use stdx::{Wall, limits};
+use store::ValueRef;
 
 pub(crate) const COMMANDS: &[Command] = &[
     Command {
@@ -70,20 +71,39 @@ pub(crate) const COMMANDS: &[Command] = &[
 
 /// A value taken out of the store, to be set elsewhere.
 struct Taken {
-    value: Vec<u8>,
+    value: Value,
     expire_at: Option<Wall>,
+}
+
+/// The value: a filter is encoded.
+enum Value {
+    String(Vec<u8>),
+    Filter(Vec<u8>),
 }
 
 impl Taken {
     fn read(ctx: &mut WriteCtx<'_>, key: &[u8]) -> Outcome<Option<Taken>> {
         let Some(entry) = ctx.get(key) else { return Ok(None) };
-        let value = string_of(&entry)?.as_bytes(&mut [0; INTEGER_TEXT_BYTES_MAX]).to_vec();
+        let value = match entry.value() {
+            ValueRef::Filter(filter) => {
+                let mut encoded = Vec::new();
+                filter.encode(&mut encoded);
+                Value::Filter(encoded)
+            }
+            ValueRef::String(string) => {
+                Value::String(string.as_bytes(&mut [0; INTEGER_TEXT_BYTES_MAX]).to_vec())
+            }
+            _ => return Err(CommandError::WrongType),
+        };
         Ok(Some(Taken { value, expire_at: entry.expire_at() }))
     }
 
     fn set(&self, ctx: &mut WriteCtx<'_>, db: u8, key: &[u8]) {
-        let Taken { value, expire_at } = self;
-        ctx.emit(Effect::SetString { db, key, value, expire_at: *expire_at });
+        let expire_at = self.expire_at;
+        ctx.emit(match &self.value {
+            Value::String(value) => Effect::SetString { db, key, value, expire_at },
+            Value::Filter(filter) => Effect::SetFilter { db, key, filter, expire_at },
+        });
     }
 }
 

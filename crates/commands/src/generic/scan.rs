@@ -116,7 +116,9 @@ pub fn scan_partition(
         *looked_at += 1;
         let matches = request.pattern.as_ref().is_none_or(|pattern| glob::matches(pattern, key));
         let wanted = request.type_name.as_ref();
-        if matches && wanted.is_none_or(|wanted| entry.value().type_name().as_bytes() == wanted) {
+        if matches
+            && wanted.is_none_or(|wanted| entry.value().type_name().as_bytes().eq_ignore_ascii_case(wanted))
+        {
             keys.push(key.to_vec());
         }
     })

@@ -25,7 +25,6 @@ pub(crate) const ROW: Command =
 pub(crate) fn string_of<'e>(entry: &'e EntryRef<'_>) -> Outcome<StringRef<'e>> {
     match entry.value() {
         ValueRef::String(string) => Ok(string),
-        #[allow(unreachable_patterns)]
         _ => Err(CommandError::WrongType),
     }
 }

@@ -6,10 +6,11 @@
 use commands::generic::scan;
 use commands::table::{self, KeyIter};
 use commands::{Access, Args, Command, Gather, Merge, ReadCtx, Run, WriteCtx};
-use effect::{Cause, Effect, RecordBuilder};
+use effect::{Cause, Effect, Hashes, RecordBuilder};
 use protocol::{Reply, Value, Version};
 use std::collections::BTreeSet;
 use std::fmt::Write;
+use stdx::hash::hash64;
 use stdx::{PartitionId, Random, Wall};
 use store::Partition;
 
@@ -248,6 +249,18 @@ fn quote(bytes: &[u8]) -> String {
     format!("\"{}\"", bytes.escape_ascii())
 }
 
+/// Bytes, or how many there are and a digest of them.
+fn brief(bytes: &[u8]) -> String {
+    match bytes.len() {
+        0..=64 => quote(bytes),
+        len => format!("{len} bytes, {:016x}", hash64(0, bytes)),
+    }
+}
+
+fn hexadecimal(hashes: &Hashes<'_>) -> String {
+    hashes.iter().map(|hash| format!("{hash:016x}")).collect::<Vec<_>>().join(" ")
+}
+
 fn render_effect(effect: &Effect<'_>) -> String {
     match effect {
         Effect::SetString { db, key, value, expire_at } => {
@@ -259,6 +272,25 @@ fn render_effect(effect: &Effect<'_>) -> String {
         }
         Effect::Splice { db, key, offset, bytes } => {
             format!("splice {db} {} {offset} {}", quote(key), quote(bytes))
+        }
+        Effect::SetFilter { db, key, filter, expire_at } => {
+            let mut line = format!("set-filter {db} {} {}", quote(key), brief(filter));
+            if let Some(at) = expire_at {
+                write!(line, " until {at}", at = at.0).expect("a string takes it");
+            }
+            line
+        }
+        Effect::CreateFilter { db, key, header } => {
+            format!("create-filter {db} {} {}", quote(key), quote(header))
+        }
+        Effect::AddToFilter { db, key, revision, hashes } => {
+            format!("add-to-filter {db} {} {revision} {}", quote(key), hexadecimal(hashes))
+        }
+        Effect::DeleteFromFilter { db, key, revision, hashes } => {
+            format!("delete-from-filter {db} {} {revision} {}", quote(key), hexadecimal(hashes))
+        }
+        Effect::LoadFilter { db, key, offset, bytes } => {
+            format!("load-filter {db} {} {offset} {}", quote(key), brief(bytes))
         }
         Effect::Remove { db, key, cause } => {
             let cause = match cause {

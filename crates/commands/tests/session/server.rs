@@ -381,7 +381,7 @@ fn acl() {
     let mut client = Client::new();
     client.check("ACL WHOAMI", "$7\r\ndefault\r\n");
     client.check("ACL USERS", "*1\r\n$7\r\ndefault\r\n");
-    assert!(client.send("ACL CAT").starts_with("*21\r\n$8\r\nkeyspace\r\n$4\r\nread\r\n"));
+    assert!(client.send("ACL CAT").starts_with("*23\r\n$8\r\nkeyspace\r\n$4\r\nread\r\n"));
     assert!(client.send("ACL CAT connection").contains("$11\r\nclient|list\r\n"));
     client.check("ACL CAT foo", "-ERR Unknown category 'foo'\r\n");
     assert_eq!(client.text("ACL GENPASS").len(), 64);

@@ -59,6 +59,49 @@ fn rule_12_commands_on_keys_answer_alike() {
 }
 
 #[test]
+fn rule_12_filters_answer_alike() {
+    same_everywhere(&[
+        "CF.ADD cuckoo apple",
+        "CF.ADDNX cuckoo apple",
+        "CF.INSERT cuckoo ITEMS pear plum pear",
+        "CF.MEXISTS cuckoo apple pear fig",
+        "CF.COUNT cuckoo pear",
+        "CF.DEL cuckoo pear",
+        "CF.INFO cuckoo",
+        "CF.SCANDUMP cuckoo 0",
+        "BF.RESERVE bloom 0.01 3 EXPANSION 2",
+        "BF.MADD bloom a b c d e f a",
+        "BF.MEXISTS bloom a g",
+        "BF.INFO bloom",
+        "BF.SCANDUMP bloom 1",
+        "BF.ADD cuckoo a",
+        "GET bloom",
+        "SET bloom string",
+        "BF.ADD bloom a",
+        "MULTI",
+        "CF.ADD {t}f apple",
+        "BF.ADD {t}g apple",
+        "CF.EXISTS {t}f apple",
+        "EXEC",
+        "WATCH {t}f",
+        "CF.ADDNX {t}f apple",
+        "MULTI",
+        "PING",
+        "EXEC",
+        "WATCH {t}f",
+        "CF.ADD {t}f apple",
+        "MULTI",
+        "PING",
+        "EXEC",
+        "TYPE {t}f",
+        "DUMP {t}f",
+        "RENAME {t}f {t}h",
+        "CF.COUNT {t}h apple",
+        "DBSIZE",
+    ]);
+}
+
+#[test]
 fn rule_12_transactions_answer_alike() {
     same_everywhere(&[
         "MULTI",

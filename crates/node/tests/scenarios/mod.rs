@@ -4,5 +4,6 @@ mod any_node;
 mod chaos;
 mod commit;
 mod coordinator;
+mod filters;
 mod leases;
 mod order;

@@ -8,7 +8,7 @@ use crate::memory::allocation_bytes;
 use crate::prefetch::prefetch;
 
 /// Fingerprints of a bucket.
-pub(super) const SLOTS: usize = 4;
+pub const SLOTS: usize = 4;
 
 /// Up to here a bucket and its half byte of shift fit a 64-bit load.
 const NARROW_BITS_MAX: u32 = 16;

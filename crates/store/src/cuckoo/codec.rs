@@ -6,10 +6,15 @@
 use super::buckets::Buckets;
 use super::config::{BUCKETS_MAX, CuckooConfig, FINGERPRINT_BITS_MAX, FINGERPRINT_BITS_MIN};
 use super::sub_filter::SubFilter;
-use super::{CuckooFilter, SUB_FILTERS_MAX, extra_bits};
+use super::{CuckooFilter, ENCODED_BYTES_MAX, SUB_FILTERS_MAX, extra_bits};
 use std::fmt;
 
-const FORMAT: u8 = 1;
+/// First byte of every encoded cuckoo filter.
+pub(crate) const FORMAT: u8 = 1;
+/// Bytes that give a sub-filter's number of buckets.
+const COUNT_BYTES: usize = size_of::<u32>();
+/// Most deletes that a filter has seen: so many that none ever has, and few enough to count on from.
+const DELETED_MAX: u64 = 1 << 60;
 
 /// Why bytes are not a filter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,34 +78,71 @@ impl CuckooFilter {
     pub fn decode(bytes: &[u8]) -> Result<CuckooFilter, CuckooDecodeError> {
         let (header, mut rest) = Header::read(bytes)?;
         let base_bits = header.config.fingerprint_bits;
-        let data_len = |index: usize, buckets: u32| {
-            Buckets::data_bytes(buckets, base_bits + extra_bits(base_bits, index))
-        };
-        let needed: usize =
-            header.buckets.iter().enumerate().map(|(index, &buckets)| data_len(index, buckets)).sum();
+        let needed = header.data_len();
         if rest.len() != needed {
             let short = rest.len() < needed;
             return Err(if short { CuckooDecodeError::Truncated } else { CuckooDecodeError::Trailing });
         }
         let mut sub_filters = Vec::with_capacity(header.buckets.len());
-        for (index, &buckets) in header.buckets.iter().enumerate() {
-            let data = take(&mut rest, data_len(index, buckets))?;
-            let part = SubFilter::from_data(data, buckets, base_bits, extra_bits(base_bits, index))
+        for (extra_bits, buckets) in header.sub_filters() {
+            let data = take(&mut rest, Buckets::data_bytes(buckets, base_bits + extra_bits))?;
+            let part = SubFilter::from_data(data, buckets, base_bits, extra_bits)
                 .ok_or(CuckooDecodeError::Invalid("fingerprint"))?;
             sub_filters.push(part);
         }
         Ok(CuckooFilter { config: header.config, sub_filters, deleted: header.deleted })
     }
 
-    fn header(&self) -> Vec<u8> {
-        let mut out = vec![FORMAT, self.config.fingerprint_bits as u8, self.sub_filters.len() as u8];
-        out.extend_from_slice(&self.config.expansion.to_le_bytes());
-        out.extend_from_slice(&self.deleted.to_le_bytes());
-        for part in &self.sub_filters {
-            out.extend_from_slice(&part.buckets().to_le_bytes());
+    /// The empty filter with this header.
+    ///
+    /// # Errors
+    /// When the bytes are not exactly the header of an empty filter.
+    pub(crate) fn decode_empty(bytes: &[u8]) -> Result<CuckooFilter, CuckooDecodeError> {
+        let (header, rest) = Header::read(bytes)?;
+        if !rest.is_empty() {
+            return Err(CuckooDecodeError::Trailing);
         }
-        out
+        if header.buckets.len() > 1 || header.deleted > 0 {
+            return Err(CuckooDecodeError::Invalid("number of sub-filters"));
+        }
+        Ok(CuckooFilter::new(header.config))
     }
+
+    /// Bytes of the header that an encoded filter begins with, and of the whole.
+    ///
+    /// # Errors
+    /// When the bytes do not begin with a header.
+    pub(crate) fn encoded_lens(bytes: &[u8]) -> Result<(usize, usize), CuckooDecodeError> {
+        let (header, rest) = Header::read(bytes)?;
+        let header_len = bytes.len() - rest.len();
+        Ok((header_len, header_len + header.data_len()))
+    }
+
+    /// What precedes the packed buckets of the encoded filter.
+    pub(crate) fn header(&self) -> Vec<u8> {
+        header(self.config, self.deleted, self.sub_filters.iter().map(SubFilter::buckets))
+    }
+}
+
+impl CuckooConfig {
+    /// The header of an empty filter of this kind: what makes it anywhere. `None` if it would be too large.
+    pub fn header(&self) -> Option<Vec<u8>> {
+        let header = header(*self, 0, std::iter::once(self.buckets));
+        (header.len() + self.memory_bytes() <= ENCODED_BYTES_MAX).then_some(header)
+    }
+}
+
+/// Bytes that a sub-filter adds to an encoded filter.
+pub(super) fn encoded_len_of_one(buckets: u32, bits: u32) -> usize {
+    COUNT_BYTES + Buckets::data_bytes(buckets, bits)
+}
+
+fn header(config: CuckooConfig, deleted: u64, buckets: impl ExactSizeIterator<Item = u32>) -> Vec<u8> {
+    let mut out = vec![FORMAT, config.fingerprint_bits as u8, buckets.len() as u8];
+    out.extend_from_slice(&config.expansion.to_le_bytes());
+    out.extend_from_slice(&deleted.to_le_bytes());
+    buckets.for_each(|count| out.extend_from_slice(&count.to_le_bytes()));
+    out
 }
 
 /// All before the packed buckets.
@@ -113,6 +155,7 @@ struct Header {
 
 impl Header {
     fn read(mut bytes: &[u8]) -> Result<(Header, &[u8]), CuckooDecodeError> {
+        let whole_len = bytes.len();
         let input = &mut bytes;
         let [format] = array(input)?;
         if format != FORMAT {
@@ -128,6 +171,9 @@ impl Header {
         }
         let expansion = u16::from_le_bytes(array(input)?);
         let deleted = u64::from_le_bytes(array(input)?);
+        if deleted > DELETED_MAX {
+            return Err(CuckooDecodeError::Invalid("number of deletes"));
+        }
         let mut buckets: Vec<u32> = Vec::with_capacity(sub_filters);
         let mut total = 0u64;
         for _ in 0..sub_filters {
@@ -147,7 +193,23 @@ impl Header {
         }
         let first = buckets.first().copied().ok_or(CuckooDecodeError::Truncated)?;
         let config = CuckooConfig { buckets: first, fingerprint_bits: bits, expansion };
-        Ok((Header { config, deleted, buckets }, bytes))
+        let header = Header { config, deleted, buckets };
+        if whole_len - bytes.len() + header.data_len() > ENCODED_BYTES_MAX {
+            return Err(CuckooDecodeError::Invalid("number of buckets"));
+        }
+        Ok((header, bytes))
+    }
+
+    /// Of each sub-filter: how many bits wider than the first, and its buckets.
+    fn sub_filters(&self) -> impl Iterator<Item = (u32, u32)> {
+        let base_bits = self.config.fingerprint_bits;
+        self.buckets.iter().enumerate().map(move |(index, &buckets)| (extra_bits(base_bits, index), buckets))
+    }
+
+    /// Bytes of all packed buckets.
+    fn data_len(&self) -> usize {
+        let base_bits = self.config.fingerprint_bits;
+        self.sub_filters().map(|(extra, buckets)| Buckets::data_bytes(buckets, base_bits + extra)).sum()
     }
 }
 

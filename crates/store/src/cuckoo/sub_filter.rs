@@ -22,7 +22,7 @@ use stdx::hash::mix64;
 /// Buckets whose alternates one search may ask for; with their own alternates it looks into up to four times as many.
 ///
 /// Part of the format: where a fingerprint ends up depends on it.
-const SEARCH_MAX: usize = 256;
+pub const SEARCH_MAX: usize = 256;
 
 /// What is known of an item before the sub-filter.
 #[derive(Clone, Copy, Debug, Default)]
@@ -51,7 +51,7 @@ pub(super) struct Place {
 
 /// One array of buckets, with how to reduce a hash to one of them.
 #[derive(Clone, Debug)]
-pub(super) struct SubFilter {
+pub(crate) struct SubFilter {
     cells: Buckets,
     buckets: u32,
     /// `floor((2^64 - 1) / buckets)`: a remainder by multiplication (Barrett).
@@ -121,7 +121,7 @@ impl SubFilter {
         self.extra_bits
     }
 
-    pub(super) fn memory_bytes(&self) -> usize {
+    pub(crate) fn memory_bytes(&self) -> usize {
         self.cells.memory_bytes()
     }
 
