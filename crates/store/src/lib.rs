@@ -21,6 +21,7 @@ pub mod cuckoo;
 mod database;
 mod deadlines;
 mod entry;
+pub mod eviction;
 mod locator;
 mod memory;
 mod node;
@@ -31,6 +32,7 @@ mod segment;
 mod snapshot;
 mod table;
 mod value;
+mod watch;
 
 pub use entry::EntryRef;
 pub use locator::Locator;
