@@ -98,6 +98,12 @@ impl Database {
         })
     }
 
+    /// The same, for the access clock alone.
+    pub(crate) fn find_token_mut(&mut self, token: Token) -> Option<&mut Node> {
+        let hash_seed = self.hash_seed;
+        self.table.find_where(token.mark(), |node| token.is_of(hash64(hash_seed, node.key())))
+    }
+
     /// Everything it takes, itself included.
     pub(crate) fn bytes(&self) -> usize {
         allocation_bytes(size_of::<Database>())

@@ -79,20 +79,15 @@ impl Partition {
             frequency: access.frequency(seconds_of(now)),
             idle_seconds: access.idle_seconds(seconds_of(now)),
             bytes: u64::from(bytes_of(node)),
+            expires: node.expire_at().is_some(),
         })
     }
 
     /// Sets the byte of uses of the key that a token leads to.
     pub fn set_bits(&mut self, token: Token, bits: u8) {
-        let Some((node, hash)) = self.database(token.db()).and_then(|database| database.find_token(token))
-        else {
-            return;
-        };
-        let (key, access) = (node.key().to_vec(), node.access().with_uses(bits));
-        if let Some(database) = self.database_mut_if_any(token.db())
-            && let Some(node) = database.find_mut(Locator::from(hash), &key)
-        {
-            node.set_access(access);
+        let database = self.database_mut_if_any(token.db());
+        if let Some(node) = database.and_then(|database| database.find_token_mut(token)) {
+            node.set_access(node.access().with_uses(bits));
         }
     }
 

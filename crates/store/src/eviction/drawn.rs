@@ -88,7 +88,8 @@ impl Drawn {
         }
         let mut ranked: Vec<(u8, u32, Token)> = Vec::with_capacity(self.pool.len());
         for token in self.pool.drain(..) {
-            let facts = entries.facts(token);
+            // What was drawn before may have lost its deadline since.
+            let facts = entries.facts(token).filter(|facts| facts.expires || self.list.is_none());
             ranked.extend(facts.map(|facts| (facts.frequency, u32::MAX - facts.idle_seconds, token)));
         }
         ranked.sort_unstable_by_key(|&(frequency, recent, _)| (frequency, recent));

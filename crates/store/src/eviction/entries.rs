@@ -20,6 +20,8 @@ pub struct Facts {
     pub idle_seconds: u32,
     /// Memory that the key takes.
     pub bytes: u64,
+    /// Whether the key has a deadline.
+    pub expires: bool,
 }
 
 /// The keys of the partitions that an evictor chooses among.

@@ -15,6 +15,8 @@ use stdx::Random;
 const REMOVALS_PER_SWEEP: u32 = 4;
 const DEAD_SHARE: u64 = 16;
 const DEAD_MIN: u64 = 64;
+/// Notes for which room is kept.
+const NOTES_KEPT: usize = 1_024;
 /// Steps of the sweep after a flush, per note.
 const SWEEPS_PER_NOTE: u32 = 2;
 
@@ -89,6 +91,7 @@ impl Evictor {
         for note in notes.drain(..) {
             self.take(note);
         }
+        notes.shrink_to(NOTES_KEPT);
         self.notes = notes;
     }
 

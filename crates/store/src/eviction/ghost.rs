@@ -117,7 +117,7 @@ mod tests {
                 keys.filter(|&key| ghost.take(key)).count() as f64 / len as f64
             };
             let shares = [never, old, young.clone()].map(|keys| found(keys, &mut ghost));
-            assert!(shares[0] < 0.01 && shares[1] < 0.02 && shares[2] > 0.97, "{keys_max}: {shares:?}");
+            assert!(shares[0] < 0.01 && shares[1] < 0.02 && shares[2] > 0.95, "{keys_max}: {shares:?}");
             assert!(found(young, &mut ghost) < 0.02, "taken");
         }
     }

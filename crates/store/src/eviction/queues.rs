@@ -38,8 +38,6 @@ const PROMOTED_USES: u8 = 2;
 const GHOST_TENTHS: u64 = 9;
 /// Ticks of the clock, while S3-FIFO is followed, per turn of the cache.
 const TICKS_PER_TURN: u64 = 8;
-/// Notes of sampled keys between two verdicts.
-const VERDICT_NOTES: u32 = 64;
 
 const USES_MASK: u8 = 3;
 
@@ -51,7 +49,6 @@ pub(crate) struct Queues {
     main: Queue,
     ghost: Ghost,
     shadows: Option<Shadows>,
-    notes: u32,
     /// Whether LRU is followed.
     by_recency: bool,
     has_evicted: bool,
@@ -65,7 +62,6 @@ impl Queues {
             main: Queue::new(Region::Main),
             ghost: Ghost::default(),
             shadows: (rule == Rule::Adaptive).then(Shadows::default),
-            notes: 0,
             by_recency: rule == Rule::Lru,
             has_evicted: false,
         }
@@ -107,10 +103,10 @@ impl Queues {
 
     /// A sampled key was set.
     pub(crate) fn written(&mut self, token: Token, pulse: &Pulse) {
+        self.judge(pulse);
         if let Some(shadows) = &mut self.shadows {
             shadows.write(token.key());
         }
-        self.judge(pulse);
     }
 
     /// A sampled key was asked for.
@@ -234,18 +230,15 @@ impl Queues {
         self.chunks.len(Region::Small) * SMALL_SHARE > self.len()
     }
 
-    /// Follows what the shadows find, now and then.
+    /// Follows what the shadows find.
     fn judge(&mut self, pulse: &Pulse) {
-        self.notes += 1;
-        if self.notes % VERDICT_NOTES != 1 {
-            return;
-        }
-        let keys = self.len();
+        let Some(shadows) = &mut self.shadows else { return };
+        let keys = self.chunks.len(Region::Small) + self.chunks.len(Region::Main);
         let shift = shift_for(keys);
         pulse.sample(shift);
-        if let Some(shadows) = &mut self.shadows {
-            shadows.set_keys_max(keys >> shift);
-            self.by_recency = shadows.prefer_recency(self.by_recency);
-        }
+        // As long as there is room, the shadows have room as well: what they would have to evict nobody has to.
+        let keys_max = if self.has_evicted { keys >> shift } else { u64::MAX };
+        shadows.set_keys_max(keys_max, (1 << shift) - 1);
+        self.by_recency = shadows.prefer_recency();
     }
 }

@@ -13,21 +13,48 @@ const STALE_TIMES: usize = 2;
 /// Share of the small queue, and of the keys remembered, in tenths.
 const SMALL_TENTHS: usize = 1;
 const GHOST_TENTHS: usize = 9;
-/// Reads that the verdict is about, in sizes of the shadow.
-const MEMORY_SIZES: f64 = 4.0;
-/// Hits per read by which the other must have been better lately to be chosen.
-const MARGIN: f64 = 0.004;
+/// Hits that the other rule must have had more to be followed: about what a change costs, because keys that were kept by
+/// one rule are not those that the other would have kept. A share of the keys of the cache, and so many besides, lest
+/// chance rules a small one.
+const CHANGE_SHARE: f64 = 0.35;
+const CHANGE_HITS: f64 = 120.0;
+/// Advantage per read that does not count: less is noise.
+const NOISE: f64 = 0.001;
+/// Every change makes the next one cost twice as much, up to so many times; every so many reads per key without one, half
+/// as much.
+const RELUCTANCE_MAX: f64 = 16.0;
+const CALM_READS: f64 = 64.0;
 
 /// Both simulations, and what they say.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Shadows {
     keys_max: usize,
+    /// No bit of this is set in the hash of a key that is followed.
+    mask: u64,
     recency: Recency,
     fifo: Fifo,
-    /// Hits of S3-FIFO less those of LRU, those of long ago counted less.
-    advantage: f64,
-    /// The reads that is about, weighted alike.
-    reads: f64,
+    /// Whether LRU is the rule to be followed.
+    by_recency: bool,
+    /// Hits that the other rule has had more of, since it was last no better (a CUSUM test).
+    evidence: f64,
+    reluctance: f64,
+    /// Reads since the last change, of the rule or of the reluctance.
+    calm_reads: f64,
+}
+
+impl Default for Shadows {
+    fn default() -> Shadows {
+        Shadows {
+            keys_max: 0,
+            mask: 0,
+            recency: Recency::default(),
+            fifo: Fifo::default(),
+            by_recency: false,
+            evidence: 0.0,
+            reluctance: 1.0,
+            calm_reads: 0.0,
+        }
+    }
 }
 
 /// How many keys of how many to sample, as a power of two, for a cache of so many keys.
@@ -36,16 +63,20 @@ pub(crate) fn shift_for(keys: u64) -> u32 {
 }
 
 impl Shadows {
-    pub(crate) fn set_keys_max(&mut self, keys_max: u64) {
-        self.keys_max = keys_max as usize;
+    /// Holds so many keys from now on, those of whose bits none is in `mask`.
+    pub(crate) fn set_keys_max(&mut self, keys_max: u64, mask: u64) {
+        self.keys_max = usize::try_from(keys_max).unwrap_or(usize::MAX);
+        if self.mask != mask {
+            self.mask = mask;
+            self.recency.at.retain(|key, _| key & mask == 0);
+            self.fifo.keys.retain(|key, _| key & mask == 0);
+        }
     }
 
     /// A read; `exists` if the cache has the key.
     pub(crate) fn read(&mut self, key: u64, exists: bool) {
         let (recency, fifo) = (self.recency.read(key), self.fifo.read(key));
-        let kept = 1.0 - 1.0 / (MEMORY_SIZES * self.keys_max.max(16) as f64);
-        self.advantage = self.advantage * kept + f64::from(fifo) - f64::from(recency);
-        self.reads = self.reads * kept + 1.0;
+        self.weigh(f64::from(fifo) - f64::from(recency));
         // What the cache has nobody will set: the shadow that missed it would never get it.
         if exists {
             self.write(key);
@@ -62,10 +93,25 @@ impl Shadows {
         self.fifo.keys.remove(&key);
     }
 
-    /// Whether LRU is to be followed, if it `is` now.
-    pub(crate) fn prefer_recency(&self, is: bool) -> bool {
-        let advantage = self.advantage / (MEMORY_SIZES * self.keys_max.max(16) as f64);
-        if is { advantage < MARGIN } else { advantage < -MARGIN }
+    /// Whether LRU is to be followed.
+    pub(crate) fn prefer_recency(&self) -> bool {
+        self.by_recency
+    }
+
+    /// Counts a read for the choice: 1 if S3-FIFO alone had the key, -1 if LRU alone did.
+    fn weigh(&mut self, gain: f64) {
+        let gain_of_other = if self.by_recency { gain } else { -gain };
+        self.evidence = (self.evidence + gain_of_other - NOISE).max(0.0);
+        self.calm_reads += 1.0;
+        let keys = self.recency.at.len() as f64;
+        if self.evidence > self.reluctance * (CHANGE_SHARE * keys + CHANGE_HITS) {
+            self.by_recency = !self.by_recency;
+            self.reluctance = (self.reluctance * 2.0).min(RELUCTANCE_MAX);
+            (self.evidence, self.calm_reads) = (0.0, 0.0);
+        } else if self.calm_reads > CALM_READS * keys {
+            self.reluctance = (self.reluctance / 2.0).max(1.0);
+            self.calm_reads = 0.0;
+        }
     }
 
     pub(crate) fn bytes(&self) -> usize {
@@ -183,7 +229,7 @@ impl Fifo {
     fn remember(&mut self, key: u64, keys_max: usize) {
         self.ghost.insert(key, self.now);
         self.ghost_queue.push_back((key, self.now));
-        while self.ghost_queue.len() * 10 > keys_max * GHOST_TENTHS {
+        while self.ghost_queue.len() > keys_max / 10 * GHOST_TENTHS + 8 {
             let Some((key, at)) = self.ghost_queue.pop_front() else { break };
             if self.ghost.get(&key) == Some(&at) {
                 self.ghost.remove(&key);

@@ -32,7 +32,7 @@ struct Ranked {
 /// What the rule `Gdsf` needs.
 #[derive(Debug, Default)]
 pub(crate) struct Sized {
-    chunks: Vec<Box<[Ranked; CHUNK]>>,
+    chunks: Vec<Box<[Ranked]>>,
     len: usize,
     inflation: u32,
     sweep_at: usize,
@@ -56,7 +56,7 @@ impl Sized {
     }
 
     pub(crate) fn bytes(&self) -> usize {
-        self.chunks.len() * size_of::<[Ranked; CHUNK]>() + self.chunks.capacity() * size_of::<usize>()
+        self.chunks.len() * size_of::<[Ranked; CHUNK]>() + self.chunks.capacity() * size_of::<Box<[Ranked]>>()
     }
 
     pub(crate) fn insert(&mut self, token: Token, bytes: u64) {
@@ -102,7 +102,7 @@ impl Sized {
 
     fn push(&mut self, token: Token, worth: u32) {
         if self.len == self.chunks.len() * CHUNK {
-            self.chunks.push(Box::new([Ranked { priority: 0, token: [0; 2] }; CHUNK]));
+            self.chunks.push(vec![Ranked { priority: 0, token: [0; 2] }; CHUNK].into());
         }
         let ranked = Ranked { priority: self.inflation.wrapping_add(worth), token: token.to_words() };
         self.len += 1;

@@ -8,37 +8,38 @@ use stdx::{PartitionId, Wall};
 use store::Partition;
 use store::eviction::{Evictor, Group, Partitions, Policy, Token};
 
-pub const START: Wall = Wall(1_700_000_000_000);
-const HASH_SEED: u64 = 77;
+pub(crate) const START: Wall = Wall(1_700_000_000_000);
+/// Seed of the partitions' hashes unless another is asked for.
+pub(crate) const HASH_SEED: u64 = 77;
 
 /// One request of a trace.
 #[derive(Clone, Copy)]
-pub struct Request {
-    pub time_seconds: u32,
-    pub key: u64,
-    pub bytes: u32,
-    pub ttl_seconds: u32,
+pub(crate) struct Request {
+    pub(crate) time_seconds: u32,
+    pub(crate) key: u64,
+    pub(crate) bytes: u32,
+    pub(crate) ttl_seconds: u32,
 }
 
 /// What the limit counts.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Unit {
+pub(crate) enum Unit {
     Objects,
     Bytes,
 }
 
-pub struct Cache {
-    pub partitions: Held,
-    pub evictor: Evictor,
-    pub used: u64,
-    pub limit: u64,
-    pub evicted: u64,
+pub(crate) struct Cache {
+    pub(crate) partitions: Held,
+    pub(crate) evictor: Evictor,
+    pub(crate) used: u64,
+    pub(crate) limit: u64,
+    pub(crate) evicted: u64,
     unit: Unit,
     now: Wall,
     value: Vec<u8>,
 }
 
-pub struct Held(pub Vec<Partition>);
+pub(crate) struct Held(pub(crate) Vec<Partition>);
 
 impl Partitions for Held {
     fn len(&self) -> u16 {
@@ -51,9 +52,14 @@ impl Partitions for Held {
 }
 
 impl Cache {
-    pub fn new(policy: Policy, partitions: u16, unit: Unit, limit: u64) -> Cache {
+    pub(crate) fn new(policy: Policy, partitions: u16, unit: Unit, limit: u64) -> Cache {
+        Cache::seeded(policy, partitions, unit, limit, HASH_SEED)
+    }
+
+    /// One whose samples are others.
+    pub(crate) fn seeded(policy: Policy, partitions: u16, unit: Unit, limit: u64, seed: u64) -> Cache {
         let evictor = Evictor::new(policy, 5);
-        let mut partitions: Vec<Partition> = (0..partitions).map(|_| Partition::new(HASH_SEED)).collect();
+        let mut partitions: Vec<Partition> = (0..partitions).map(|_| Partition::new(seed)).collect();
         for (id, partition) in partitions.iter_mut().enumerate() {
             partition.watch(Some((Arc::clone(evictor.pulse()), PartitionId(id as u16))));
         }
@@ -62,7 +68,7 @@ impl Cache {
     }
 
     /// Whether it was a hit.
-    pub fn request(&mut self, request: &Request) -> bool {
+    pub(crate) fn request(&mut self, request: &Request) -> bool {
         let now = Wall(START.0 + u64::from(request.time_seconds) * 1_000);
         if now > self.now {
             self.now = now;
@@ -77,12 +83,12 @@ impl Cache {
         is_hit
     }
 
-    pub fn get(&mut self, id: u64) -> bool {
+    pub(crate) fn get(&mut self, id: u64) -> bool {
         let (key, hash, at) = self.place(id);
         self.partitions.0[at].get(0, &key, hash, self.now).is_some()
     }
 
-    pub fn set(&mut self, id: u64, bytes: u32, expire_at: Option<Wall>) {
+    pub(crate) fn set(&mut self, id: u64, bytes: u32, expire_at: Option<Wall>) {
         if u64::from(bytes) > self.limit && self.unit == Unit::Bytes {
             return;
         }
@@ -97,20 +103,22 @@ impl Cache {
         self.shrink();
     }
 
-    pub fn remove(&mut self, id: u64) {
+    pub(crate) fn remove(&mut self, id: u64) {
         let (key, hash, at) = self.place(id);
         self.remove_key(at, &key, hash, Cause::Deleted);
     }
 
     /// Evicts until the limit is kept.
-    pub fn shrink(&mut self) {
+    pub(crate) fn shrink(&mut self) {
         while self.used > self.limit {
-            let Some(token) = self.evictor.victim(&mut Group::new(&mut self.partitions, self.now)) else { break };
+            let Some(token) = self.evictor.victim(&mut Group::new(&mut self.partitions, self.now)) else {
+                break;
+            };
             self.evict(token);
         }
     }
 
-    pub fn evict(&mut self, token: Token) {
+    pub(crate) fn evict(&mut self, token: Token) {
         let at = usize::from(token.partition().0);
         let (key, hash) = self.partitions.0[at].key_of(token).expect("a victim is there");
         let key = key.to_vec();
@@ -118,7 +126,7 @@ impl Cache {
         self.evicted += 1;
     }
 
-    pub fn keys(&self) -> u64 {
+    pub(crate) fn keys(&self) -> u64 {
         self.partitions.0.iter().map(Partition::len_all).sum()
     }
 
@@ -128,7 +136,8 @@ impl Cache {
                 continue;
             }
             let mut due = Vec::new();
-            self.partitions.0[at].expired(self.now, usize::MAX, &mut |_, key, hash| due.push((key.to_vec(), hash)));
+            self.partitions.0[at]
+                .expired(self.now, usize::MAX, &mut |_, key, hash| due.push((key.to_vec(), hash)));
             due.iter().for_each(|(key, hash)| self.remove_key(at, key, *hash, Cause::Expired));
         }
     }
