@@ -3,8 +3,9 @@
 //! The three change together, here and nowhere else. What a change leaves behind that is long to free comes back to
 //! the caller.
 
-use crate::access::Access;
+use crate::access::{Access, Moment};
 use crate::deadlines::Deadlines;
+use crate::eviction::Token;
 use crate::filter::{Filter, FilterMut, Remains};
 use crate::locator::Locator;
 use crate::memory::allocation_bytes;
@@ -89,6 +90,21 @@ impl Database {
         self.table.find_mut(at, key)
     }
 
+    /// The node that a token leads to, and the hash of its key.
+    pub(crate) fn find_token(&self, token: Token) -> Option<(&Node, u64)> {
+        let mut nodes = self.table.with_tag_of(token.mark());
+        nodes.find_map(|node| {
+            let hash = hash64(self.hash_seed, node.key());
+            token.is_of(hash).then_some((node, hash))
+        })
+    }
+
+    /// The same, for the access clock alone.
+    pub(crate) fn find_token_mut(&mut self, token: Token) -> Option<&mut Node> {
+        let hash_seed = self.hash_seed;
+        self.table.find_where(token.mark(), |node| token.is_of(hash64(hash_seed, node.key())))
+    }
+
     /// Everything it takes, itself included.
     pub(crate) fn bytes(&self) -> usize {
         allocation_bytes(size_of::<Database>())
@@ -105,15 +121,15 @@ impl Database {
         key: &[u8],
         value: &[u8],
         expire_at: Option<Wall>,
-        seconds: u32,
+        now: Moment,
     ) -> Option<Node> {
         let value = StringRef::of(value);
         let Some(node) = self.table.find_mut(at, key) else {
-            self.insert(at.mark(), Node::new(key, value, expire_at, Access::new(seconds)));
+            self.insert(at.mark(), Node::new(key, value, expire_at, Access::begun(now)));
             return None;
         };
         let deadline = node.expire_at();
-        node.set_access(node.access().at(seconds));
+        node.set_access(node.access().at(now));
         let former = node.set(value, expire_at);
         if let Some(former) = &former {
             self.node_bytes = self.node_bytes - former.bytes() + node.bytes();
@@ -123,15 +139,15 @@ impl Database {
     }
 
     /// Changes a part of a value; a missing one is empty before.
-    pub(crate) fn splice(&mut self, at: Locator, key: &[u8], offset: usize, part: &[u8], seconds: u32) {
+    pub(crate) fn splice(&mut self, at: Locator, key: &[u8], offset: usize, part: &[u8], now: Moment) {
         let Some(node) = self.table.find_mut(at, key) else {
-            let mut node = Node::new(key, StringRef::raw(b""), None, Access::new(seconds));
+            let mut node = Node::new(key, StringRef::raw(b""), None, Access::begun(now));
             node.splice(offset, part);
             self.insert(at.mark(), node);
             return;
         };
         let bytes = node.bytes();
-        node.set_access(node.access().at(seconds));
+        node.set_access(node.access().at(now));
         node.splice(offset, part);
         self.node_bytes = self.node_bytes - bytes + node.bytes();
     }
@@ -143,14 +159,14 @@ impl Database {
         key: &[u8],
         filter: Filter,
         expire_at: Option<Wall>,
-        seconds: u32,
+        now: Moment,
     ) -> Option<Node> {
         let Some(node) = self.table.find_mut(at, key) else {
-            self.insert(at.mark(), Node::of_filter(key, filter, expire_at, Access::new(seconds)));
+            self.insert(at.mark(), Node::of_filter(key, filter, expire_at, Access::begun(now)));
             return None;
         };
         let deadline = node.expire_at();
-        node.set_access(node.access().at(seconds));
+        node.set_access(node.access().at(now));
         let former = node.set_filter(filter, expire_at);
         self.node_bytes = self.node_bytes - former.bytes() + node.bytes();
         self.move_deadline(at.mark(), deadline, expire_at);
@@ -162,14 +178,14 @@ impl Database {
         &mut self,
         at: Locator,
         key: &[u8],
-        seconds: u32,
+        now: Moment,
         remains: &mut Vec<Remains>,
         change: impl FnOnce(&mut FilterMut<'_>) -> T,
     ) -> Option<T> {
         let node = self.table.find_mut(at, key)?;
         let bytes = node.bytes();
         let changed = change(&mut FilterMut { filter: node.filter_mut()?, remains });
-        node.set_access(node.access().at(seconds));
+        node.set_access(node.access().at(now));
         self.node_bytes = self.node_bytes - bytes + node.bytes();
         Some(changed)
     }
@@ -188,6 +204,13 @@ impl Database {
         self.node_bytes -= node.bytes();
         self.move_deadline(mark, node.expire_at(), None);
         Some(node)
+    }
+
+    /// The key that expires first, and its hash.
+    pub(crate) fn soonest(&mut self) -> Option<u64> {
+        let mut soonest = None;
+        self.due(Wall(u64::MAX), 1, &mut |_, hash| soonest = Some(hash));
+        soonest
     }
 
     /// Visits keys whose deadline has passed with their hashes, roughly the earliest first, at most `budget`; how many.
@@ -241,7 +264,9 @@ mod tests {
 
     fn set(database: &mut Database, key: &[u8], at: Option<u64>) {
         assert!(
-            !database.set(locator(key), key, b"v", at.map(Wall), 0).is_some_and(|former| former.is_large())
+            !database
+                .set(locator(key), key, b"v", at.map(Wall), Moment::plain(0))
+                .is_some_and(|former| former.is_large())
         );
     }
 

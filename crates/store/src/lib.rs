@@ -22,6 +22,7 @@ pub mod cuckoo;
 mod database;
 mod deadlines;
 mod entry;
+pub mod eviction;
 mod filter;
 mod locator;
 mod memory;
@@ -33,6 +34,7 @@ mod segment;
 mod snapshot;
 mod table;
 mod value;
+mod watch;
 
 pub use entry::EntryRef;
 pub use filter::{Added, Filter, FilterKind, FilterMut, Loading, NoFilter};

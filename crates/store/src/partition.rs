@@ -4,7 +4,7 @@
 //! in `table` and `segment`. Reads take the time of the command, and hide what is expired by then; only
 //! [`Effect::Remove`] makes it gone.
 
-use crate::access::seconds_of;
+use crate::access::{Moment, seconds_of};
 use crate::database::Database;
 use crate::entry::{EntryRef, is_expired};
 use crate::filter::{Filter, FilterMut, Remains};
@@ -12,6 +12,7 @@ use crate::locator::Locator;
 use crate::node::Node;
 use crate::segment::{Segment, mark_of};
 use crate::table::POSITIONS;
+use crate::watch::Watch;
 use effect::Effect;
 use stdx::hash::{hash64, mix64};
 use stdx::limits::DATABASES;
@@ -33,6 +34,7 @@ pub struct Partition {
     expiry_turn: u8,
     databases: [Option<Box<Database>>; DATABASES_LEN],
     garbage: Garbage,
+    watch: Option<Watch>,
 }
 
 /// What changes left behind that may take long to free. Drop it where no lock is held.
@@ -89,6 +91,7 @@ impl Partition {
             expiry_turn: 0,
             databases: [const { None }; DATABASES_LEN],
             garbage: Garbage::default(),
+            watch: None,
         }
     }
 
@@ -108,6 +111,10 @@ impl Partition {
         now: Wall,
     ) -> Option<EntryRef<'_>> {
         let locator = locator.into();
+        let moment = self.moment(now);
+        if self.watch.as_ref().is_some_and(|watch| watch.is_sampled(locator.hash())) {
+            self.note_read(db, key, locator, now);
+        }
         let database = self.databases.get_mut(usize::from(db))?.as_mut()?;
         let node = database.find_mut(locator, key)?;
         if is_expired(node.expire_at(), now) {
@@ -116,7 +123,7 @@ impl Partition {
         // The hash is random enough; the counter makes uses of one key differ (steps of the golden ratio, as a Weyl sequence).
         self.noise = self.noise.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let noise = ((self.noise ^ locator.hash()).wrapping_mul(0xbf58_476d_1ce4_e5b9) >> 32) as u32;
-        node.set_access(node.access().touched(seconds_of(now), noise));
+        node.set_access(node.access().touched(moment, noise));
         Some(EntryRef::new(node, now))
     }
 
@@ -149,15 +156,18 @@ impl Partition {
             effect.key().is_none_or(|key| at.hash() == self.hash(key)),
             "the hash is that of the key"
         );
+        let before = self.watched_len(effect.db());
         match *effect {
             Effect::SetString { db, key, value, expire_at } => {
-                let former = self.database_mut(db).set(at, key, value, expire_at, seconds_of(now));
+                let moment = self.moment(now);
+                let former = self.database_mut(db).set(at, key, value, expire_at, moment);
                 self.discard(former);
             }
             Effect::Splice { db, key, offset, bytes } => {
                 let offset =
                     usize::try_from(offset).expect("the decoder and the commands bound the end of a splice");
-                self.database_mut(db).splice(at, key, offset, bytes, seconds_of(now));
+                let moment = self.moment(now);
+                self.database_mut(db).splice(at, key, offset, bytes, moment);
             }
             Effect::Remove { db, key, .. } => self.remove(db, key, at.mark()),
             Effect::ExpireAt { db, key, at: deadline } => {
@@ -166,7 +176,14 @@ impl Partition {
                 }
             }
             Effect::Flush { db } => self.flush(db),
-            _ => return self.apply_to_filter(effect, at, now),
+            _ => {
+                if !self.apply_to_filter(effect, at, now) {
+                    return false;
+                }
+            }
+        }
+        if self.watch.is_some() {
+            self.note_change(effect, at, before);
         }
         true
     }
@@ -193,7 +210,8 @@ impl Partition {
             _ => return true,
         };
         let Ok(filter) = filter else { return false };
-        let former = self.database_mut(db).set_filter(at, key, filter, expire_at, seconds_of(now));
+        let moment = self.moment(now);
+        let former = self.database_mut(db).set_filter(at, key, filter, expire_at, moment);
         self.discard(former);
         true
     }
@@ -210,8 +228,9 @@ impl Partition {
         now: Wall,
         change: impl FnOnce(&mut FilterMut<'_>) -> T,
     ) -> Option<T> {
+        let moment = self.moment(now);
         let database = self.databases.get_mut(usize::from(db))?.as_mut()?;
-        database.change_filter(locator.into(), key, seconds_of(now), &mut self.garbage.of_filters, change)
+        database.change_filter(locator.into(), key, moment, &mut self.garbage.of_filters, change)
     }
 
     /// Whether there is something to be freed elsewhere.
@@ -305,12 +324,37 @@ impl Partition {
 
     /// Removes everything: what is left is as [`Partition::new`] made it, and garbage.
     pub fn clear(&mut self) {
-        (0..DATABASES).for_each(|db| self.flush(db));
+        for db in 0..DATABASES {
+            self.flush(db);
+            self.note_flush(db);
+        }
     }
 
     #[inline]
     pub(crate) fn database(&self, db: u8) -> Option<&Database> {
         self.databases.get(usize::from(db))?.as_deref()
+    }
+
+    pub(crate) fn watched(&self) -> Option<&Watch> {
+        self.watch.as_ref()
+    }
+
+    pub(crate) fn set_watch(&mut self, watch: Option<Watch>) {
+        self.watch = watch;
+    }
+
+    /// What a use of a key notes now; counts it.
+    #[inline(always)]
+    fn moment(&mut self, now: Wall) -> Moment {
+        match &mut self.watch {
+            None => Moment::plain(seconds_of(now)),
+            Some(watch) => watch.use_at(seconds_of(now)),
+        }
+    }
+
+    #[inline]
+    pub(crate) fn database_mut_if_any(&mut self, db: u8) -> Option<&mut Database> {
+        self.databases.get_mut(usize::from(db))?.as_deref_mut()
     }
 
     #[inline]

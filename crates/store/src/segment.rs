@@ -231,6 +231,14 @@ impl Segment {
         self.probe(self.home(tag)).filter(move |node| node.tag() == tag)
     }
 
+    /// The slot of a node whose tag is that of this mark and which is accepted.
+    pub(crate) fn find_where(&self, mark: u32, accept: impl Fn(&Node) -> bool) -> Option<usize> {
+        let tag = self.tag(mark);
+        let home = self.home(tag);
+        let steps = self.probe(home).position(|node| node.tag() == tag && accept(node))?;
+        Some((home + steps) % self.slots())
+    }
+
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Node> {
         self.slots.iter().flatten()
     }

@@ -136,6 +136,13 @@ impl Table {
         self.segment(mark).with_tag_of(mark)
     }
 
+    /// A node whose mark may be this one and which is accepted.
+    pub(crate) fn find_where(&mut self, mark: u32, accept: impl Fn(&Node) -> bool) -> Option<&mut Node> {
+        let index = self.index(mark);
+        let slot = self.segments[index].find_where(mark, accept)?;
+        self.segments[index].node_mut(slot)
+    }
+
     /// A node that is accepted, each about equally likely; `None` if none is met in bounded time.
     pub(crate) fn random(&self, random: &mut Random, accept: impl Fn(&Node) -> bool) -> Option<&Node> {
         // A place in the order of marks finds a segment as likely as it has nodes; any slot of it does then.
