@@ -188,8 +188,13 @@ impl Platform for ServerPlatform {
             output_bytes_max_normal: size(buffers.normal.hard_bytes),
             output_bytes_max_pubsub: size(buffers.pubsub.hard_bytes),
             memory_bytes_max: directives.maxmemory(),
+            eviction: directives.maxmemory_policy(),
             idle_seconds_max: directives.timeout(),
         }
+    }
+
+    fn memory_used(&self) -> Option<u64> {
+        Some((self.allocator.held_bytes)().saturating_sub(self.memory_at_start))
     }
 
     fn complete_info(&self, info: &mut InfoData) {
@@ -219,7 +224,7 @@ impl Platform for ServerPlatform {
         memory.peak = self.memory_peak.fetch_max(memory.used, Ordering::Relaxed).max(memory.used);
         memory.total_system = system_memory_bytes();
         memory.maxmemory = self.directives.maxmemory();
-        memory.maxmemory_policy = "noeviction".to_owned();
+        memory.maxmemory_policy = self.directives.maxmemory_policy().name().to_owned();
         (info.cpu.user, info.cpu.system) = processor_time();
         info.replication.replid.clone_from(&self.run_id);
         info.hypercache.http_port = self.ports.http;
@@ -280,6 +285,14 @@ pub fn resident_bytes() -> u64 {
     let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
     let pages: u64 = statm.split_whitespace().nth(1).and_then(|pages| pages.parse().ok()).unwrap_or(0);
     pages * rustix::param::page_size() as u64
+}
+
+/// What this process may use: the limit of its control group (version 2, or 1) if it has one, else the machine's memory.
+pub fn memory_limit_bytes() -> u64 {
+    let limit = |path| std::fs::read_to_string(path).ok()?.trim().parse::<u64>().ok();
+    let paths = ["/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"];
+    let limits = paths.into_iter().filter_map(limit);
+    limits.chain([system_memory_bytes()]).min().unwrap_or(0)
 }
 
 fn system_memory_bytes() -> u64 {

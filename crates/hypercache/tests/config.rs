@@ -170,12 +170,7 @@ fn wrong_values_are_explained_with_their_place() {
         &["1:8: bind expects one IP address such as 127.0.0.1, 0.0.0.0 or ::1, got \"example.org\""],
     );
     check("join = [\"a:1\", \"b\"]", &["1:8: join expects HOST:PORT such as 10.0.0.5:7946, got \"b\""]);
-    check(
-        "maxmemory-policy = \"allkeys-lru\"",
-        &[
-            "1:20: maxmemory-policy accepts only \"noeviction\", got \"allkeys-lru\": eviction comes with a later release",
-        ],
-    );
+    check("maxmemory = \"0%\"", &["1:13: maxmemory expects a share from 1% to 100%, got \"0\"%"]);
     check(
         "save = \"60\"",
         &[

@@ -280,6 +280,7 @@ impl Shared {
         stats.keyspace_hits = total(Counter::Hits);
         stats.keyspace_misses = total(Counter::Misses);
         stats.expired_keys = total(Counter::Expired);
+        stats.evicted_keys = total(Counter::Evicted);
         stats.error_replies = total(Counter::Errors);
         stats.acl_access_denied_auth = total(Counter::DeniedAuthentications);
         stats.sync_full = total(Counter::FullSyncs);

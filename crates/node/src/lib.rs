@@ -17,6 +17,7 @@ mod call;
 mod cells;
 mod connection;
 mod coordinator;
+mod eviction;
 mod execute;
 mod frame;
 mod host;

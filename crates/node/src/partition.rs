@@ -50,6 +50,8 @@ pub(crate) struct State {
     pub(crate) handing_over: bool,
     /// Already in its worker's list of partitions to pump.
     pub(crate) pump_queued: bool,
+    /// The evictor is told of its keys.
+    pub(crate) watched: bool,
     /// Where changes are kept across restarts, if they are.
     pub(crate) kept: Option<Kept>,
     /// Records that were written and are awaited on the disk: the journal's position behind each, and its counter.
@@ -97,6 +99,7 @@ impl State {
             watches: HashMap::new(),
             handing_over: false,
             pump_queued: false,
+            watched: false,
             kept: None,
             awaited: VecDeque::new(),
             copying: None,

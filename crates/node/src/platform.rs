@@ -6,6 +6,7 @@
 use commands::host::{Authentication, ConfigError, NodeHealth, SaveError, ShutdownMode};
 use commands::info::InfoData;
 use stdx::NodeId;
+use store::eviction::Policy;
 
 /// The surroundings of a node.
 pub trait Platform: Send + Sync {
@@ -21,6 +22,10 @@ pub trait Platform: Send + Sync {
     fn requires_password(&self) -> bool;
     /// The limits in force now.
     fn limits(&self) -> Limits;
+    /// Bytes allocated beyond what the process began with; `None` if it does not count them.
+    fn memory_used(&self) -> Option<u64> {
+        None
+    }
     /// Adds what only the process knows: its memory, processor time, ports, Raft and gossip state.
     fn complete_info(&self, info: &mut InfoData);
     /// What gossip thinks of a member.
@@ -54,8 +59,10 @@ pub struct Limits {
     pub output_bytes_max_normal: usize,
     /// Most unsent bytes of a subscriber; 0: no limit.
     pub output_bytes_max_pubsub: usize,
-    /// Most bytes of data; 0: no limit.
+    /// Most bytes in use; 0: no limit.
     pub memory_bytes_max: u64,
+    /// What happens there.
+    pub eviction: Policy,
     /// Idle clients are closed after so many seconds; 0: never.
     pub idle_seconds_max: u64,
 }
@@ -72,6 +79,7 @@ impl Default for Limits {
             output_bytes_max_normal: 0,
             output_bytes_max_pubsub: 32 * 1024 * 1024,
             memory_bytes_max: 0,
+            eviction: Policy::NoEviction,
             idle_seconds_max: 0,
         }
     }

@@ -1,6 +1,7 @@
 //! What the workers of a node share: partitions, routing, lease, subscriptions, statistics, mailboxes.
 
 use crate::cells::{Cell, Cells};
+use crate::eviction::Eviction;
 use crate::journal::{HeldAnswer, Journal, Kept};
 use crate::lease::Lease;
 use crate::partition::{Aftermath, Role};
@@ -75,8 +76,6 @@ pub struct Shared {
     is_fenced: AtomicBool,
     pub(crate) started: Mono,
     pub(crate) replies_waiting: AtomicU64,
-    data_bytes_at: AtomicU64,
-    data_bytes_cached: AtomicU64,
     hash_key: u64,
     hash_seed: AtomicU64,
     partitions: RwLock<Arc<Cells>>,
@@ -88,15 +87,13 @@ pub struct Shared {
     is_sole_member: AtomicBool,
     next_client: AtomicU64,
     mailboxes: Vec<Mailbox>,
+    pub(crate) eviction: Eviction,
     pub(crate) journal: RwLock<Option<Arc<dyn Journal>>>,
     /// Answers to primaries that wait for the disk, in the order of their positions.
     pub(crate) held_answers: Mutex<VecDeque<HeldAnswer>>,
     /// The journal's position up to which it is durable.
     pub(crate) durable_up_to: AtomicU64,
 }
-
-/// How old the cached number of data bytes may be.
-const DATA_BYTES_PERIOD: Duration = Duration::from_millis(50);
 
 /// Where a key lives, as this node's map says.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -149,11 +146,10 @@ impl Shared {
             is_fenced: AtomicBool::new(false),
             next_client: AtomicU64::new(1),
             replies_waiting: AtomicU64::new(0),
+            eviction: Eviction::new(),
             journal: RwLock::new(None),
             held_answers: Mutex::new(VecDeque::new()),
             durable_up_to: AtomicU64::new(0),
-            data_bytes_at: AtomicU64::new(0),
-            data_bytes_cached: AtomicU64::new(0),
             started,
             hash_key,
             hash_seed: AtomicU64::new(0),
@@ -235,17 +231,6 @@ impl Shared {
     /// Bytes of keys, values and tables on this node, whatever its role.
     pub fn data_bytes(&self) -> u64 {
         self.cells().iter().map(|cell| cell.state.lock().store.memory_bytes()).sum()
-    }
-
-    /// As [`Shared::data_bytes`], at most 50 ms old: for checks on every command.
-    pub(crate) fn data_bytes_lately(&self) -> u64 {
-        let now = self.clock.mono();
-        let read_at = self.data_bytes_at.load(Ordering::Acquire);
-        if now.0.saturating_sub(read_at) > DATA_BYTES_PERIOD.as_nanos() as u64 {
-            self.data_bytes_at.store(now.0, Ordering::Release);
-            self.data_bytes_cached.store(self.data_bytes(), Ordering::Release);
-        }
-        self.data_bytes_cached.load(Ordering::Acquire)
     }
 
     /// GET at once, on the caller's thread: the value, or that there is none. `None` if this node cannot answer by
@@ -357,6 +342,7 @@ impl Shared {
             let aftermath = state.assign(self.me(), assignment, now);
             let pump = aftermath.pump && !std::mem::replace(&mut state.pump_queued, true);
             drop(state);
+            self.watch_by_role(cell.id);
             self.settle(aftermath, &mut mail);
             if pump {
                 self.post(self.owner_of(cell.id), Mail::Pump(cell.id));

@@ -37,6 +37,8 @@ pub enum Counter {
     Misses,
     /// Keys removed at their deadline.
     Expired,
+    /// Keys removed to make room.
+    Evicted,
     /// Commands sent on to another node.
     Forwarded,
     /// Commands held back for a while: no lease, no primary, a hand-over.

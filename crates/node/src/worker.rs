@@ -216,6 +216,8 @@ impl Worker {
         if self.now >= self.timeout_at {
             self.timeout_at = self.now + TIMEOUT_PERIOD;
             self.limits = self.shared.platform.limits();
+            self.shared.set_eviction_policy(self.limits.eviction);
+            self.shared.digest_evictions();
             self.time_out_forwards();
             self.expire_keys();
             self.refresh_records();

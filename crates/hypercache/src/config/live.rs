@@ -7,6 +7,7 @@
 use std::collections::BTreeSet;
 use std::sync::RwLock;
 use std::sync::atomic::{AtomicU64, Ordering};
+use store::eviction::Policy;
 
 use super::source::{Place, Settings};
 use super::table::{self, DIRECTIVES, index_of};
@@ -78,6 +79,14 @@ impl Directives {
     /// Memory for data in bytes; 0 is no limit.
     pub fn maxmemory(&self) -> u64 {
         self.number(const { index_of("maxmemory") })
+    }
+
+    /// What happens at that limit.
+    pub fn maxmemory_policy(&self) -> Policy {
+        match self.read().value(const { index_of("maxmemory-policy") }) {
+            Value::Word(name) => Policy::parse(name).unwrap_or_default(),
+            other => unreachable!("maxmemory-policy is {other:?}"),
+        }
     }
 
     /// Most client connections.
@@ -224,5 +233,16 @@ fn shown(name: &str, value: &Value) -> String {
     match value {
         Value::Secret(secret) if name == "cluster-secret" && !secret.is_empty() => HIDDEN.to_string(),
         value => value.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_policies_are_those_of_the_store() {
+        let names: Vec<&str> = Policy::all().map(Policy::name).collect();
+        assert_eq!(names, table::POLICIES);
     }
 }

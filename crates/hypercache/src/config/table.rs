@@ -167,7 +167,6 @@ pub(super) fn nearest(name: &str) -> Option<&'static str> {
 }
 
 const NO_TLS: &str = "TLS comes with a later release";
-const NO_EVICTION: &str = "eviction comes with a later release";
 const NO_EVENTS: &str = "keyspace events come with a later release";
 const NO_ACL: &str = "ACL users come with a later release";
 
@@ -178,6 +177,24 @@ const MB: u64 = 1 << 20;
 const GB: u64 = 1 << 30;
 
 use Section::{Clients, Cluster, Compatibility, Diagnostics, Memory, Network, Node, Persistence, Timing};
+
+/// Names of `store::eviction::Policy`, which a test compares.
+pub(super) const POLICIES: &[&str] = &[
+    "noeviction",
+    "allkeys-lru",
+    "allkeys-lfu",
+    "allkeys-random",
+    "volatile-lru",
+    "volatile-lfu",
+    "volatile-random",
+    "volatile-ttl",
+    "allkeys-s3fifo",
+    "allkeys-gdsf",
+    "allkeys-adaptive",
+    "volatile-s3fifo",
+    "volatile-gdsf",
+    "volatile-adaptive",
+];
 
 /// The table.
 #[rustfmt::skip]
@@ -271,12 +288,16 @@ pub const DIRECTIVES: &[Directive] = &[
     Directive::new(Clients, "http-max-body", Kind::Bytes { min: 1024, max: GB }, "64mb",
         "Largest body of an HTTP request.").unit("bytes"),
 
-    Directive::new(Memory, "maxmemory", Kind::Bytes { min: 0, max: u64::MAX / 2 }, "0",
-        "Memory for data on this node, beyond which writes that need more are refused. 0 means no limit.").unit("bytes").live().redis(),
-    Directive::new(Memory, "maxmemory-policy", Kind::Fixed { accepted: &["noeviction"], why: NO_EVICTION }, "noeviction",
-        "What happens at maxmemory. In this version only `noeviction`: writes are refused with OOM.").live().redis(),
+    Directive::new(Memory, "maxmemory", Kind::Memory, "0",
+        "Memory that this node may take beyond what it starts with: data, copies for other nodes, buffers of clients. At the limit keys are \
+         evicted or writes refused, see `maxmemory-policy`. A share such as `75%` is of the container's limit, or of the machine's \
+         memory. 0 means no limit.").unit("bytes").live().redis(),
+    Directive::new(Memory, "maxmemory-policy", Kind::Enum(POLICIES), "noeviction",
+        "What happens at maxmemory: writes are refused (`noeviction`), or keys go, all of them being candidates or only those with a \
+         time to live (`volatile-`), by the policies of Redis and three more: `s3fifo`, `gdsf` (large and seldom used first) and \
+         `adaptive` (whichever of LRU and S3-FIFO is better at the time).").live().redis(),
     Directive::new(Memory, "maxmemory-samples", Kind::Number { min: 1, max: 64 }, "5",
-        "Keys that eviction samples. Kept for tools: this version does not evict.").live().redis(),
+        "Keys that Redis's eviction samples. Kept for tools: here nothing depends on it.").live().redis(),
 
     Directive::new(Persistence, "appendonly", Kind::Bool, "no",
         "Whether every write goes to the append-only log, from which a restarted node has its data back.").redis(),

@@ -20,6 +20,8 @@ pub enum Kind {
         /// Largest value.
         max: u64,
     },
+    /// Bytes, or a share of the memory that this process may use.
+    Memory,
     /// A port; 0 for any free one.
     Port,
     /// A whole number.
@@ -206,6 +208,10 @@ impl Kind {
     pub fn parse(self, text: &str, current: Option<&Value>) -> Result<Value, Refusal> {
         match self {
             Kind::Bytes { min, max } => bytes(text, min, max),
+            Kind::Memory => match text.strip_suffix('%') {
+                Some(share) => share_of_memory(share),
+                None => bytes(text, 0, u64::MAX / 2),
+            },
             Kind::Port => number(text, 0, 65_535, "a port"),
             Kind::Number { min, max } => number(text, min, max, "a whole number"),
             Kind::Threads { max: _ } if text == "auto" => Ok(Value::Threads(None)),
@@ -255,6 +261,7 @@ impl Kind {
         match self {
             Kind::Bytes { min: 0, .. } => "bytes (512mb, 2gb; 1kb = 1024, 1k = 1000)".into(),
             Kind::Bytes { min, max } => format!("bytes, {} to {}", short_bytes(min), short_bytes(max)),
+            Kind::Memory => "bytes (512mb, 2gb; 1kb = 1024, 1k = 1000), or a share (75%)".into(),
             Kind::Port => "port, 0 to 65535".into(),
             Kind::Number { min, max } => format!("number, {min} to {max}"),
             Kind::Threads { max } => format!("auto, or 1 to {max}"),
@@ -277,7 +284,7 @@ impl Kind {
     /// The placeholder in `--help`.
     pub const fn placeholder(self) -> &'static str {
         match self {
-            Kind::Bytes { .. } => "BYTES",
+            Kind::Bytes { .. } | Kind::Memory => "BYTES",
             Kind::Port => "PORT",
             Kind::Number { .. } => "NUMBER",
             Kind::Threads { .. } => "THREADS",
@@ -309,6 +316,17 @@ pub(super) fn memory(text: &str) -> Option<u64> {
         _ => return None,
     };
     number.parse::<u64>().ok()?.checked_mul(factor)
+}
+
+/// A share of what the container or the machine has, in bytes.
+fn share_of_memory(share: &str) -> Result<Value, Refusal> {
+    match share.parse::<u64>().ok().filter(|share| (1..=100).contains(share)) {
+        Some(share) => Ok(Value::Bytes(crate::platform::memory_limit_bytes() / 100 * share)),
+        None => Err(Refusal::new(
+            "argument must be a memory value",
+            format!("expects a share from 1% to 100%, got {share:?}%"),
+        )),
+    }
 }
 
 /// The shortest exact text for `bytes` in Redis's binary units.

@@ -193,7 +193,7 @@ impl Worker {
 
     /// Whether this connection's next commands may run as in the common case: nothing is special about it, and nothing
     /// wants to see each command by itself.
-    fn is_lane_open(&self, connection: &Connection) -> bool {
+    fn is_lane_open(&mut self, connection: &Connection) -> bool {
         let session = &connection.session;
         let slow_us = self.limits.slowlog_slower_than_us;
         session.authenticated

@@ -4,6 +4,7 @@ use super::ahead::{Ahead, Tail};
 use super::dispatch::{Meta, Outcome};
 use super::{Worker, ahead, dispatch};
 use crate::connection::{Connection, OPEN_REPLIES_MAX, Queued};
+use crate::eviction::Room;
 use crate::frame::{Scope, Words};
 use crate::spot::Spot;
 use crate::stats::Counter;
@@ -516,9 +517,19 @@ impl Worker {
         }
     }
 
-    pub(super) fn is_out_of_memory(&self) -> bool {
+    /// Whether there is no room for more data, and none could be made by eviction.
+    pub(super) fn is_out_of_memory(&mut self) -> bool {
         let limit = self.limits.memory_bytes_max;
-        limit > 0 && self.shared.data_bytes_lately() > limit
+        if limit == 0 || self.shared.memory_used() <= limit {
+            return false;
+        }
+        let (mut count, pump) = (0, &mut self.pump);
+        let room = self.shared.make_room(limit, self.now, &mut |evicted| {
+            count += 1;
+            pump.extend(evicted);
+        });
+        self.stat(Counter::Evicted, count);
+        room == Room::None
     }
 }
 
