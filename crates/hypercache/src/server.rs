@@ -33,8 +33,8 @@ use tracing_subscriber::util::SubscriberInitExt;
 
 /// Connections that may wait to be accepted, as Redis's `tcp-backlog`.
 const BACKLOG: i32 = 511;
-/// How long a start waits for a port that is taken, and between tries.
-const PORT_PATIENCE: Duration = Duration::from_secs(1);
+/// How often a start tries to get a port that is taken, and the pause between tries.
+const PORT_TRIES: usize = 50;
 const PORT_PAUSE: Duration = Duration::from_millis(20);
 /// How long saying goodbye to the cluster may take.
 const GOODBYE_MAX: Duration = Duration::from_secs(2);
@@ -242,17 +242,13 @@ fn bind(config: &Config) -> Result<Bound, AnyError> {
 /// Tries for a while to get a port that is taken: the kernel closes the sockets of a process that was killed a moment after it is
 /// gone when they were io_uring's, and whoever restarts the process is often faster.
 fn patiently<T>(open: impl Fn() -> std::io::Result<T>) -> std::io::Result<T> {
-    let began = std::time::Instant::now();
-    loop {
+    for _ in 0..PORT_TRIES {
         match open() {
-            Err(error)
-                if error.kind() == std::io::ErrorKind::AddrInUse && began.elapsed() < PORT_PATIENCE =>
-            {
-                std::thread::sleep(PORT_PAUSE);
-            }
+            Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => std::thread::sleep(PORT_PAUSE),
             outcome => return outcome,
         }
     }
+    open()
 }
 
 fn listen(address: IpAddr, port: u16) -> std::io::Result<TcpListener> {

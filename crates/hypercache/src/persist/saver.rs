@@ -7,8 +7,8 @@ use parking_lot::{Condvar, Mutex};
 use persistence::{Flusher, SnapshotError, SnapshotSummary, SnapshotWriter, Snapshots};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
-use stdx::{PartitionId, Wall};
+use std::time::Duration;
+use stdx::{Clock, Mono, PartitionId, Wall};
 
 use super::journal::LogJournal;
 use crate::config::Directives;
@@ -38,15 +38,15 @@ struct Desk {
     requested: bool,
     stopping: bool,
     /// When the save under way began.
-    running: Option<Instant>,
+    running: Option<Mono>,
     /// Saves that ended, well or not.
     ended: u64,
     saves: u64,
     failure: Option<String>,
     took: Option<Duration>,
-    saved_at: Option<(Instant, Wall)>,
+    saved_at: Option<(Mono, Wall)>,
     /// When a save was last begun.
-    begun_at: Option<Instant>,
+    begun_at: Option<Mono>,
     /// Records given to the log when the last save began.
     records: u64,
     /// Bytes of effects in the last snapshot, and of the log when it began.
@@ -101,7 +101,7 @@ impl Saver {
     pub(crate) fn info(&self) -> (SavingInfo, Option<Wall>) {
         let desk = self.desk.lock();
         let info = SavingInfo {
-            since: desk.running.map(|began| began.elapsed()),
+            since: desk.running.map(|began| self.now().since(began)),
             partitions: if desk.running.is_some() { u64::from(self.shared.map().partitions) } else { 0 },
             partitions_done: self.partitions_done.load(Ordering::Relaxed),
             took: desk.took,
@@ -120,7 +120,7 @@ impl Saver {
 
     /// Saves when asked and when due, until [`Saver::stop`]; on a thread of its own.
     pub(crate) fn run(&self, mut snapshots: Snapshots) {
-        let started = Instant::now();
+        let started = self.now();
         loop {
             let mut desk = self.desk.lock();
             if !desk.requested && !desk.stopping {
@@ -135,7 +135,8 @@ impl Saver {
                 continue;
             }
             desk.requested = true;
-            (desk.running, desk.begun_at) = (Some(Instant::now()), Some(Instant::now()));
+            let now = self.now();
+            (desk.running, desk.begun_at) = (Some(now), Some(now));
             drop(desk);
             let (records, bytes) = (self.journal.records(), self.journal.position_bytes());
             let outcome = self.save(&mut snapshots);
@@ -143,9 +144,14 @@ impl Saver {
         }
     }
 
-    fn is_due(&self, desk: &Desk, started: Instant) -> bool {
-        let since = desk.saved_at.map_or(started, |(at, _)| at).elapsed();
-        if desk.failure.is_some() && desk.begun_at.is_some_and(|at| at.elapsed() < FAILURE_PAUSE) {
+    fn now(&self) -> Mono {
+        self.shared.clock().mono()
+    }
+
+    fn is_due(&self, desk: &Desk, started: Mono) -> bool {
+        let now = self.now();
+        let since = now.since(desk.saved_at.map_or(started, |(at, _)| at));
+        if desk.failure.is_some() && desk.begun_at.is_some_and(|at| now.since(at) < FAILURE_PAUSE) {
             return false;
         }
         let changes = self.journal.records() - desk.records;
@@ -159,7 +165,7 @@ impl Saver {
 
     fn ended(&self, outcome: Result<SnapshotSummary, String>, records: u64, bytes: u64) {
         let mut desk = self.desk.lock();
-        let took = desk.running.take().map(|began| began.elapsed());
+        let took = desk.running.take().map(|began| self.now().since(began));
         desk.requested = false;
         desk.ended += 1;
         desk.took = took;
@@ -182,7 +188,7 @@ impl Saver {
             }
         }
         desk.saved_at = match desk.failure {
-            None => Some((Instant::now(), self.shared.clock().wall())),
+            None => Some((self.now(), self.shared.clock().wall())),
             Some(_) => desk.saved_at,
         };
         self.changed.notify_all();
@@ -194,7 +200,7 @@ impl Saver {
         self.flusher.lock().rotate().map_err(|failure| failure.to_string())?;
         let mut writer = snapshots.begin().map_err(text)?;
         self.partitions_done.store(0, Ordering::Relaxed);
-        let mut pace = Pace::new(Arc::clone(&self.directives));
+        let mut pace = Pace::new(Arc::clone(&self.directives), self.shared.clock().clone());
         for partition in (0..self.shared.map().partitions).map(PartitionId) {
             self.save_partition(partition, &mut writer, &mut pace)?;
             self.partitions_done.fetch_add(1, Ordering::Relaxed);
@@ -212,7 +218,7 @@ impl Saver {
         writer: &mut SnapshotWriter,
         pace: &mut Pace,
     ) -> Result<(), String> {
-        let began = Instant::now();
+        let began = self.now();
         loop {
             let mut begun = Ok(());
             let at_end = |born| {
@@ -229,7 +235,7 @@ impl Saver {
                     return writer.end_partition().map_err(|error| error.to_string());
                 }
                 Err(NoCopy::NotHeld) => return Ok(()),
-                Err(NoCopy::NotNow) if began.elapsed() < PARTITION_PATIENCE => {
+                Err(NoCopy::NotNow) if self.now().since(began) < PARTITION_PATIENCE => {
                     std::thread::sleep(PARTITION_PAUSE);
                 }
                 Err(NoCopy::NotNow) => {
@@ -243,13 +249,15 @@ impl Saver {
 /// Keeps a save from reading faster than `save-bytes-per-second`.
 struct Pace {
     directives: Arc<Directives>,
-    began: Instant,
+    clock: Clock,
+    began: Mono,
     bytes: u64,
 }
 
 impl Pace {
-    fn new(directives: Arc<Directives>) -> Pace {
-        Pace { directives, began: Instant::now(), bytes: 0 }
+    fn new(directives: Arc<Directives>, clock: Clock) -> Pace {
+        let began = clock.mono();
+        Pace { directives, clock, began, bytes: 0 }
     }
 
     /// Waits until so many more bytes may have been read.
@@ -257,6 +265,6 @@ impl Pace {
         self.bytes += bytes as u64;
         let rate = self.directives.save_bytes_per_second() as f64;
         let due = Duration::from_secs_f64(self.bytes as f64 / rate);
-        std::thread::sleep(due.saturating_sub(self.began.elapsed()));
+        std::thread::sleep(due.saturating_sub(self.clock.mono().since(self.began)));
     }
 }
