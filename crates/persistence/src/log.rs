@@ -50,8 +50,8 @@ pub(crate) struct Buffer {
 #[derive(Clone, Copy, Debug, Default)]
 struct Place {
     track: Track,
-    /// Where it was last emptied or its copy begun.
-    base: Position,
+    /// Where it was last emptied, its copy begun, or dropped: nothing before matters once this is durable.
+    voided: Position,
     /// Number of the newest snapshot it was marked for; 0 for none.
     mark: u64,
 }
@@ -156,8 +156,8 @@ impl Buffer {
         let end = Position(self.end.0 + header.frame_bytes());
         let place = self.place(header.partition);
         place.track.admit(header.kind, header.seq).map_err(out_of_order)?;
-        if matches!(header.kind, Kind::Emptied | Kind::CopyBegun) {
-            place.base = end;
+        if matches!(header.kind, Kind::Emptied | Kind::CopyBegun | Kind::Dropped) {
+            place.voided = end;
         }
         self.bytes.reserve(FRAME_HEADER_BYTES + payload.len());
         self.bytes.extend_from_slice(&header.encode(seed));
@@ -166,14 +166,21 @@ impl Buffer {
         Ok(end)
     }
 
-    /// A partition that is held, but neither marked for `snapshot` nor begun after `since`.
-    pub(crate) fn uncovered(&self, snapshot: u64, since: Position) -> Option<PartitionId> {
-        let held = |place: &Place| place.track.hold != Hold::Nothing;
-        let index = self
-            .places
-            .iter()
-            .position(|place| held(place) && place.mark != snapshot && place.base <= since)?;
-        u16::try_from(index).ok().map(PartitionId)
+    /// Whether `snapshot`, begun at `since`, has all that is held, or what of it began since: up to where the log has to be
+    /// durable for that to hold after a crash, or a partition that is missing.
+    pub(crate) fn coverage(&self, snapshot: u64, since: Position) -> Result<Position, PartitionId> {
+        let mut durable = Position(0);
+        for (index, place) in (0..).zip(&self.places) {
+            if place.mark == snapshot {
+                continue;
+            }
+            if place.track.hold != Hold::Nothing && place.voided <= since {
+                return Err(PartitionId(index));
+            }
+            // Without this frame recovery would look for what was before.
+            durable = durable.max(place.voided);
+        }
+        Ok(durable)
     }
 }
 
