@@ -164,7 +164,7 @@ fn threads_recover_shares_of_a_real_directory() {
     append(&log, 7, 3, &["four"]);
     log.flusher.close().expect("room");
     let progress = Arc::new(Progress::default());
-    let plan = Plan::read(disk.clone(), Arc::clone(&progress)).expect("readable");
+    let plan = Plan::read(disk, Arc::clone(&progress)).expect("readable");
     let mut shares = Vec::new();
     std::thread::scope(|scope| {
         let threads: Vec<_> = (0..4)

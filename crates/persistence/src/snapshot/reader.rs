@@ -15,8 +15,6 @@ use stdx::PartitionId;
 pub(crate) struct Snapshot {
     pub(crate) number: u64,
     pub(crate) table: Table,
-    /// Bytes of the file.
-    pub(crate) length: u64,
     seed: Seed,
 }
 
@@ -59,7 +57,7 @@ impl Snapshot {
             return Err(damage(0, "the header is not what the manifest promises of it"));
         }
         match read_table(file, seed, length).map_err(IoError::of("reading", &name))? {
-            Ok(table) => Ok(Snapshot { number, table, length, seed }),
+            Ok(table) => Ok(Snapshot { number, table, seed }),
             Err((offset, what)) => Err(damage(offset, what)),
         }
     }
