@@ -95,7 +95,7 @@ pub enum SnapshotError {
     Io(IoError),
     /// The log did not take the mark that ties a partition to the snapshot.
     Mark(AppendError),
-    /// The log is not durable up to this position yet, so the marks of the snapshot might be lost.
+    /// The log is not durable up to this position yet, so what the snapshot relies on might be lost. Try again when it is.
     NotDurable(Position),
     /// This partition is held, but neither in the snapshot nor begun since the snapshot was.
     Uncovered(PartitionId),

@@ -9,7 +9,7 @@ use stdx::{Epoch, PartitionId, Seq};
 
 /// Bytes before the payload.
 pub const FRAME_HEADER_BYTES: usize = 32;
-/// Where in the header the second checksum begins; what comes before is the first one, which covers all that follows it.
+/// The first checksum covers the header from here on.
 const COVERED_FROM: usize = 4;
 
 /// What a frame says. The numbers are the format; none is ever used again for something else.
@@ -181,6 +181,18 @@ mod tests {
         let known = (0..=u8::MAX).filter_map(Kind::of);
         assert!(known.clone().all(|kind| Kind::of(kind as u8) == Some(kind)));
         assert_eq!(known.count(), 15);
+    }
+
+    /// The example of `docs/formats/append-only-log.md`.
+    #[test]
+    fn bytes_are_as_documented() {
+        let seed = Seed::of_log(0xfeed);
+        let seq = Seq { epoch: Epoch(3), counter: 300 };
+        let mut bytes = Vec::new();
+        assert!(put_frame(&mut bytes, seed, Kind::Effects, (PartitionId(7), seq), b"\x09\0"));
+        let sums = [0x3f, 0xdb, 0x12, 0x16, 0x35, 0x28, 0x86, 0xf9];
+        let rest = b"\x02\0\0\0\x01\0\x07\0\x03\0\0\0\0\0\0\0\x2c\x01\0\0\0\0\0\0\x09\0";
+        assert_eq!(bytes, [&sums[..], rest].concat());
     }
 
     proptest! {

@@ -50,8 +50,8 @@ pub(crate) struct Buffer {
 #[derive(Clone, Copy, Debug, Default)]
 struct Place {
     track: Track,
-    /// Where it was last emptied or its copy begun.
-    base: Position,
+    /// Where it was last emptied, its copy begun, or dropped: nothing before matters once this is durable.
+    voided: Position,
     /// Number of the newest snapshot it was marked for; 0 for none.
     mark: u64,
 }
@@ -150,30 +150,42 @@ impl Buffer {
         self.places.get_mut(index).expect("it was made long enough")
     }
 
-    /// Takes a frame whose header is complete.
-    fn push(&mut self, seed: Seed, header: &Header, payload: &[u8]) -> Result<Position, AppendError> {
+    /// Takes a frame; `encoded` is its header.
+    fn push(
+        &mut self,
+        header: &Header,
+        encoded: &[u8; FRAME_HEADER_BYTES],
+        payload: &[u8],
+    ) -> Result<Position, AppendError> {
         let out_of_order = |what| AppendError::OutOfOrder { partition: header.partition, what };
         let end = Position(self.end.0 + header.frame_bytes());
         let place = self.place(header.partition);
         place.track.admit(header.kind, header.seq).map_err(out_of_order)?;
-        if matches!(header.kind, Kind::Emptied | Kind::CopyBegun) {
-            place.base = end;
+        if matches!(header.kind, Kind::Emptied | Kind::CopyBegun | Kind::Dropped) {
+            place.voided = end;
         }
         self.bytes.reserve(FRAME_HEADER_BYTES + payload.len());
-        self.bytes.extend_from_slice(&header.encode(seed));
+        self.bytes.extend_from_slice(encoded);
         self.bytes.extend_from_slice(payload);
         self.end = end;
         Ok(end)
     }
 
-    /// A partition that is held, but neither marked for `snapshot` nor begun after `since`.
-    pub(crate) fn uncovered(&self, snapshot: u64, since: Position) -> Option<PartitionId> {
-        let held = |place: &Place| place.track.hold != Hold::Nothing;
-        let index = self
-            .places
-            .iter()
-            .position(|place| held(place) && place.mark != snapshot && place.base <= since)?;
-        u16::try_from(index).ok().map(PartitionId)
+    /// Whether `snapshot`, begun at `since`, has all that is held, or what of it began since: up to where the log has to be
+    /// durable for that to hold after a crash, or a partition that is missing.
+    pub(crate) fn coverage(&self, snapshot: u64, since: Position) -> Result<Position, PartitionId> {
+        let mut durable = Position(0);
+        for (index, place) in (0..).zip(&self.places) {
+            if place.mark == snapshot {
+                continue;
+            }
+            if place.track.hold != Hold::Nothing && place.voided <= since {
+                return Err(PartitionId(index));
+            }
+            // Without this frame recovery would look for what was before.
+            durable = durable.max(place.voided);
+        }
+        Ok(durable)
     }
 }
 
@@ -296,7 +308,8 @@ impl Appender {
         let (seq, whole) = (track.last.unwrap_or_default(), track.hold == Hold::Whole);
         let payload = encode_mark(snapshot, whole);
         let header = Header::new(seed, Kind::SnapshotMark, partition, seq, &payload);
-        let position = buffer.push(seed, &header.ok_or(AppendError::TooLong)?, &payload)?;
+        let header = header.ok_or(AppendError::TooLong)?;
+        let position = buffer.push(&header, &header.encode(seed), &payload)?;
         buffer.place(partition).mark = snapshot;
         Ok((position, seq))
     }
@@ -311,7 +324,8 @@ impl Appender {
         let seed = self.shared.seed;
         // Checksums are taken before the lock.
         let header = Header::new(seed, kind, partition, seq, payload).ok_or(AppendError::TooLong)?;
-        self.shared.lock()?.push(seed, &header, payload)
+        let encoded = header.encode(seed);
+        self.shared.lock()?.push(&header, &encoded, payload)
     }
 
     /// A frame about the record before it.
@@ -326,6 +340,6 @@ impl Appender {
             Header::new(seed, kind, partition, Seq::default(), payload).ok_or(AppendError::TooLong)?;
         let mut buffer = self.shared.lock()?;
         header.seq = buffer.place(partition).track.last.unwrap_or_default();
-        buffer.push(seed, &header, payload)
+        buffer.push(&header, &header.encode(seed), payload)
     }
 }

@@ -18,6 +18,8 @@
 mod begin;
 mod replay;
 mod scan;
+#[cfg(test)]
+mod tests;
 mod trace;
 
 pub use begin::{Log, Options};
@@ -170,7 +172,8 @@ impl Plan {
 
     fn bytes_to_replay(&self) -> u64 {
         let log: u64 = self.scan.segments.iter().map(|segment| segment.ending.length).sum();
-        let snapshot = self.snapshots.first().map_or(0, |snapshot| snapshot.length);
+        let extents = self.snapshots.first().map(|snapshot| snapshot.table.0.iter());
+        let snapshot: u64 = extents.into_iter().flatten().map(|extent| extent.end - extent.start).sum();
         if self.sources.is_empty() { 0 } else { log + snapshot }
     }
 

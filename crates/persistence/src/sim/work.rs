@@ -280,14 +280,18 @@ impl Work {
         Ok(())
     }
 
-    fn commit(&mut self, writing: Writing) -> Result<(), SnapshotError> {
+    fn commit(&mut self, mut writing: Writing) -> Result<(), SnapshotError> {
         if self.random.chance(0.6) {
             self.write()?;
             self.flusher()?.sync()?;
         }
         let Some(log) = &mut self.log else { return Ok(()) };
-        let summary = log.snapshots.commit(writing.writer)?;
-        assert_eq!(summary.partitions, writing.done.len());
+        let committed = log.snapshots.commit(&mut writing.writer);
+        if let Err(SnapshotError::NotDurable(_)) = committed {
+            self.snapshot = Some(writing);
+            return Ok(());
+        }
+        assert_eq!(committed?.partitions, writing.done.len());
         self.snapshots += 1;
         Ok(())
     }

@@ -69,19 +69,17 @@ impl Snapshots {
     /// that nothing needs any more. Blocks for the disk.
     ///
     /// # Errors
-    /// `NotDurable` while the log is not durable up to [`SnapshotWriter::marked`]: sync it and begin again, or
-    /// wait for it before committing. `Uncovered` if a partition is held and not in the snapshot. A failed sync fails the log.
-    pub fn commit(&mut self, mut writer: SnapshotWriter) -> Result<SnapshotSummary, SnapshotError> {
+    /// `NotDurable` while the log is not durable up to that position: try again when it is. `Uncovered` if a partition is held and
+    /// neither in the snapshot nor begun since. After any other error the snapshot is to be dropped; a failed sync fails the log.
+    pub fn commit(&mut self, writer: &mut SnapshotWriter) -> Result<SnapshotSummary, SnapshotError> {
         let shared = Arc::clone(&self.appender.shared);
-        shared.check()?;
         if writer.number + 1 != self.next {
             return Err(SnapshotError::Misuse("another snapshot was begun after this one"));
         }
-        if shared.durable() < writer.marked() {
-            return Err(SnapshotError::NotDurable(writer.marked()));
-        }
-        if let Some(partition) = shared.lock()?.uncovered(writer.number, writer.since) {
-            return Err(SnapshotError::Uncovered(partition));
+        let coverage = shared.lock()?.coverage(writer.number, writer.since);
+        let needed = coverage.map_err(SnapshotError::Uncovered)?.max(writer.marked());
+        if shared.durable() < needed {
+            return Err(SnapshotError::NotDurable(needed));
         }
         writer.finish()?.map_err(|error| shared.fail(error))?;
         self.disk.sync_directory().map_err(|error| shared.fail(IoError::of("syncing", "")(error)))?;

@@ -10,13 +10,14 @@ use crate::names;
 use crate::reader::{FrameReader, Item};
 use stdx::PartitionId;
 
+/// How many times longer than an LZ4 block its contents can be.
+const LZ4_RATIO_MAX: usize = 256;
+
 /// A snapshot whose table is sound.
 #[derive(Debug)]
 pub(crate) struct Snapshot {
     pub(crate) number: u64,
     pub(crate) table: Table,
-    /// Bytes of the file.
-    pub(crate) length: u64,
     seed: Seed,
 }
 
@@ -59,7 +60,7 @@ impl Snapshot {
             return Err(damage(0, "the header is not what the manifest promises of it"));
         }
         match read_table(file, seed, length).map_err(IoError::of("reading", &name))? {
-            Ok(table) => Ok(Snapshot { number, table, length, seed }),
+            Ok(table) => Ok(Snapshot { number, table, seed }),
             Err((offset, what)) => Err(damage(offset, what)),
         }
     }
@@ -147,6 +148,10 @@ fn decompressed<'a>(payload: &[u8], scratch: &'a mut Vec<u8>) -> Result<&'a [u8]
     let bad = "a compressed chunk that cannot be decompressed";
     let mut fields = Fields(payload);
     let length = fields.u32().ok_or(bad)? as usize;
+    // An LZ4 block grows by less than that: memory follows the input.
+    if length / LZ4_RATIO_MAX > payload.len() {
+        return Err(bad);
+    }
     scratch.clear();
     scratch.resize(length, 0);
     let written = lz4_flex::block::decompress_into(fields.0, scratch).map_err(|_| bad)?;

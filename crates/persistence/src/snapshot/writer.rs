@@ -35,6 +35,7 @@ pub struct SnapshotWriter {
     /// The last mark of this snapshot in the log.
     marked: Position,
     raw_bytes: u64,
+    finished: bool,
 }
 
 /// The partition being written.
@@ -73,6 +74,7 @@ impl SnapshotWriter {
             open: None,
             marked: Position(0),
             raw_bytes: 0,
+            finished: false,
         })
     }
 
@@ -86,6 +88,9 @@ impl SnapshotWriter {
     pub fn begin_partition(&mut self, partition: PartitionId, state: &[u8]) -> Result<Seq, SnapshotError> {
         if self.open.is_some() {
             return Err(SnapshotError::Misuse("a partition of the snapshot has not been ended"));
+        }
+        if self.finished {
+            return Err(SnapshotError::Misuse("the snapshot has been committed or given up"));
         }
         if self.table.find(partition).is_some() || self.table.0.len() >= PARTITIONS_MAX {
             return Err(SnapshotError::Misuse("the snapshot has this partition already"));
@@ -139,7 +144,7 @@ impl SnapshotWriter {
         (self.raw_bytes, self.end())
     }
 
-    /// The log has to be durable up to here before the snapshot can be committed.
+    /// The last mark of this snapshot in the log, which has to be durable before the snapshot can be committed.
     pub fn marked(&self) -> Position {
         self.marked
     }
@@ -153,6 +158,9 @@ impl SnapshotWriter {
     pub(super) fn finish(&mut self) -> Result<Result<(), IoError>, SnapshotError> {
         if self.open.is_some() {
             return Err(SnapshotError::Misuse("a partition of the snapshot has not been ended"));
+        }
+        if std::mem::replace(&mut self.finished, true) {
+            return Err(SnapshotError::Misuse("the snapshot has been committed or given up"));
         }
         let at = self.end();
         let table = self.table.encode();
