@@ -79,12 +79,12 @@ fn adaptive_is_as_good_as_the_better_of_both() {
 #[test]
 fn hit_ratios_do_not_fall() {
     let floors = [
-        ("allkeys-lru", 0.0),
-        ("allkeys-s3fifo", 0.0),
-        ("allkeys-adaptive", 0.0),
-        ("allkeys-gdsf", 0.0),
-        ("allkeys-lfu", 0.0),
-        ("allkeys-random", 0.0),
+        ("allkeys-lru", 21.1),
+        ("allkeys-s3fifo", 29.3),
+        ("allkeys-adaptive", 29.3),
+        ("allkeys-gdsf", 25.2),
+        ("allkeys-lfu", 28.0),
+        ("allkeys-random", 18.9),
     ];
     let keys = requests::skewed_with_scans();
     for (name, floor) in floors {
@@ -292,7 +292,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(6))]
+    #![proptest_config(ProptestConfig::with_cases(16))]
 
     /// Every policy keeps the limit and holds exactly one token for each key that it may evict, whatever happens.
     #[test]

@@ -157,3 +157,50 @@ impl List {
         looked
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::eviction::model::Model;
+
+    #[test]
+    fn seldom_used_keys_go_first() {
+        for scope in [Scope::All, Scope::Volatile] {
+            let (mut drawn, mut dead) = (Drawn::new(scope), Dead::default());
+            let (mut model, mut random) = (Model::default(), Random::seeded(1));
+            for key in 0..1_000u64 {
+                drawn.insert(model.add(key, (key / 10) as u8, 1));
+            }
+            let mut evict = || {
+                let token = drawn.least_frequent(&mut model, &mut dead, &mut random).expect("there are keys");
+                if scope == Scope::Volatile {
+                    dead.remove(token);
+                }
+                model.take(token)
+            };
+            let frequent = (0..300).filter(|_| evict() >= 600).count();
+            assert!(frequent < 5, "{scope:?}: {frequent} of the most used two fifths");
+        }
+    }
+
+    #[test]
+    fn the_list_draws_every_key_and_forgets_the_dead() {
+        let (mut drawn, mut dead) = (Drawn::new(Scope::Volatile), Dead::default());
+        let (mut model, mut random) = (Model::default(), Random::seeded(1));
+        for key in 0..2_000u64 {
+            drawn.insert(model.add(key, 0, 1));
+        }
+        for key in 0..1_000 {
+            dead.remove(model.token(key));
+            model.take(model.token(key));
+        }
+        (0..20).for_each(|_| assert!(drawn.sweep(&mut dead) <= 64));
+        let mut met = Vec::new();
+        while let Some(token) = drawn.any(&mut model, &mut dead, &mut random) {
+            met.push(model.take(token));
+        }
+        met.sort_unstable();
+        assert_eq!(met, Vec::from_iter(1_000..2_000));
+        assert_eq!((drawn.len(), dead.len()), (0, 0));
+    }
+}

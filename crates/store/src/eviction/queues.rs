@@ -141,7 +141,7 @@ impl Queues {
         let keys = self.len();
         self.ghost.set_keys_max(keys * GHOST_TENTHS / 10);
         if self.by_recency {
-            self.ring.regulate(pulse);
+            self.ring.regulate(pulse, keys);
             self.drain_main(entries, dead);
             return self.least_recent(entries, dead, pulse);
         }
