@@ -48,10 +48,13 @@ impl Partition {
     /// Tells the evictor of this pulse from now on what comes and goes, beginning with the keys that are there; or, with
     /// `None`, that they are gone from its view. `id` is this partition's.
     ///
+    /// Under policies that ask for nothing of the kind it is as with `None`: such a partition pays nothing for them.
+    ///
     /// Takes time in proportion to the keys. Do it when the policy is set and when the partition becomes one whose keys
     /// may be evicted here, or ceases to be.
     pub fn watch(&mut self, pulse: Option<(Arc<Pulse>, PartitionId)>) {
         (0..DATABASES).for_each(|db| self.note_flush(db));
+        let pulse = pulse.filter(|(pulse, _)| pulse.tracked().is_some());
         self.set_watch(pulse.map(|(pulse, id)| Watch { pulse, id, uses: 0 }));
         let Some(watch) = self.watched() else { return };
         let Some(scope) = watch.pulse.tracked() else { return };
@@ -162,7 +165,7 @@ impl Partition {
 
     /// Tells that a database is empty.
     pub(crate) fn note_flush(&self, db: u8) {
-        if let Some(watch) = self.watched().filter(|watch| watch.pulse.tracked().is_some()) {
+        if let Some(watch) = self.watched() {
             watch.pulse.note(Note::Flushed(watch.token(db, 0)));
         }
     }
@@ -245,8 +248,12 @@ mod tests {
     fn any_key_is_drawn_alike_from_large_and_small_partitions() {
         let mut several = Several((0..16).map(|_| Partition::new(3)).collect());
         // A thousand keys in one, ten in another, of two databases.
-        (0..1_000u32).for_each(|i| drop(set(&mut several.0[3], (i % 2) as u8, &i.to_le_bytes(), None)));
-        (0..10u32).for_each(|i| drop(set(&mut several.0[9], 0, &i.to_le_bytes(), None)));
+        for i in 0..1_000u32 {
+            set(&mut several.0[3], (i % 2) as u8, &i.to_le_bytes(), None);
+        }
+        for i in 0..10u32 {
+            set(&mut several.0[9], 0, &i.to_le_bytes(), None);
+        }
         let mut group = Group::new(&mut several, NOW);
         let mut random = Random::seeded(8);
         let mut met = [0; 16];
@@ -260,6 +267,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore)]
     fn the_soonest_key_is_found_over_partitions_and_databases() {
         let mut several = Several((0..16).map(|_| Partition::new(3)).collect());
         let mut random = Random::seeded(8);

@@ -164,6 +164,7 @@ mod tests {
     use crate::eviction::model::Model;
 
     #[test]
+    #[cfg_attr(miri, ignore)]
     fn seldom_used_keys_go_first() {
         for scope in [Scope::All, Scope::Volatile] {
             let (mut drawn, mut dead) = (Drawn::new(scope), Dead::default());
@@ -184,6 +185,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore)]
     fn the_list_draws_every_key_and_forgets_the_dead() {
         let (mut drawn, mut dead) = (Drawn::new(Scope::Volatile), Dead::default());
         let (mut model, mut random) = (Model::default(), Random::seeded(1));

@@ -151,6 +151,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore)]
     fn the_clock_slows_down_while_tokens_become_more() {
         let pulse = Pulse::new(Policy::Evict(Scope::All, Rule::Lru));
         let (mut ring, mut chunks) = (Ring::new(), Chunks::default());
@@ -167,6 +168,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore)]
     fn the_clock_becomes_faster_when_few_are_left() {
         let pulse = Pulse::new(Policy::Evict(Scope::All, Rule::Lru));
         let (mut ring, mut chunks) = (Ring::new(), Chunks::default());

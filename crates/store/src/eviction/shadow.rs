@@ -250,6 +250,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore)]
     fn the_better_rule_is_followed_and_followed_again() {
         let mut shadows = Shadows::default();
         shadows.set_keys_max(200, 0);
@@ -266,6 +267,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore)]
     fn shadows_stay_small() {
         let mut shadows = Shadows::default();
         shadows.set_keys_max(500, 0);

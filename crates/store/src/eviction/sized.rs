@@ -190,6 +190,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore)]
     fn inflation_goes_round() {
         let (mut sized, mut dead, mut model) = (Sized::default(), Dead::default(), Model::default());
         sized.inflation = u32::MAX - 1_000_000;
@@ -214,6 +215,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore)]
     fn dead_tokens_are_swept_out_of_the_heap() {
         let (mut sized, mut dead, mut model) = (Sized::default(), Dead::default(), Model::default());
         for key in 0..10_000u64 {
