@@ -1,4 +1,4 @@
-//! What eviction costs: time of a read and of a write that evicts, the longest single choice, and memory, at a million keys
+//! What eviction costs: time of a read and of a write that evicts, of the choice alone in microseconds, and memory, at a million keys
 //! over 256 partitions.
 //!
 //! The first line is without an evictor: its writes remove the oldest key in place of a chosen one. Keys are drawn at random
@@ -25,7 +25,7 @@ const PARTITIONS: u16 = 256;
 struct Cost {
     read_ns: f64,
     write_ns: f64,
-    choice_us_max: f64,
+    choice_us: [f64; 2],
     bytes_per_key: f64,
 }
 
@@ -33,17 +33,18 @@ fn main() {
     let is_test = !std::env::args().any(|argument| argument == "--bench");
     let keys = if is_test { KEYS_OF_TEST } else { KEYS };
     println!(
-        "{:<18}{:>10}{:>12}{:>16}{:>16}",
-        "policy", "GET ns", "evicting ns", "choice max us", "bytes per key"
+        "{:<18}{:>10}{:>12}{:>12}{:>14}{:>16}",
+        "policy", "GET ns", "SET ns", "choice p50", "choice p99.9", "bytes per key"
     );
     for policy in Policy::all() {
         let cost = measure(policy, keys);
         println!(
-            "{:<18}{:>10.0}{:>12.0}{:>16.0}{:>16.2}",
+            "{:<18}{:>10.0}{:>12.0}{:>12.2}{:>14.2}{:>16.2}",
             policy.name(),
             cost.read_ns,
             cost.write_ns,
-            cost.choice_us_max,
+            cost.choice_us[0],
+            cost.choice_us[1],
             cost.bytes_per_key
         );
     }
@@ -65,13 +66,15 @@ fn measure(policy: Policy, keys: u64) -> Cost {
     let read_ns = per_step(&clock, 2 * keys, |_| {
         black_box(cache.get(skewed(&mut random, newest, keys)));
     });
-    let mut choice_us_max = 0f64;
+    let mut choices_us = Vec::new();
     let write_ns = per_step(&clock, 2 * keys, |_| {
-        choice_us_max = choice_us_max.max(write(&mut cache, (&mut newest, keys), &clock));
+        choices_us.push(write(&mut cache, (&mut newest, keys), &clock));
     });
+    choices_us.sort_unstable_by(f64::total_cmp);
+    let choice_us = [choices_us.len() / 2, choices_us.len() * 999 / 1_000].map(|at| choices_us[at]);
     cache.evictor.digest();
     let bytes_per_key = cache.evictor.memory_bytes() as f64 / keys as f64;
-    Cost { read_ns, write_ns, choice_us_max, bytes_per_key }
+    Cost { read_ns, write_ns, choice_us, bytes_per_key }
 }
 
 /// Sets a new key and evicts one; how many microseconds the choice took.

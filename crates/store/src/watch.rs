@@ -269,13 +269,13 @@ mod tests {
     #[test]
     #[cfg_attr(miri, ignore)]
     fn the_soonest_key_is_found_over_partitions_and_databases() {
-        let mut several = Several((0..16).map(|_| Partition::new(3)).collect());
+        let mut several = Several((0..8).map(|_| Partition::new(3)).collect());
         let mut random = Random::seeded(8);
         assert_eq!(Group::new(&mut several, NOW).soonest(&mut random), None);
         set(&mut several.0[1], 0, b"never", None);
         for i in 0..200u64 {
             let at = Some(Wall(NOW.0 + 1_000 + (i * 37) % 200));
-            set(&mut several.0[(i % 16) as usize], (i % 5) as u8, &i.to_le_bytes(), at);
+            set(&mut several.0[(i % 8) as usize], (i % 5) as u8, &i.to_le_bytes(), at);
         }
         for expected in 0..200 {
             let token = Group::new(&mut several, NOW).soonest(&mut random).expect("some are left");

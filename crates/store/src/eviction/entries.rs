@@ -7,7 +7,7 @@ use stdx::{PartitionId, Random, Wall};
 /// Partitions that are met in search of one with keys.
 const PARTITIONS_TRIED_MAX: u64 = 64;
 /// Partitions whose soonest deadlines are compared.
-const SOONEST_OF: usize = 16;
+const SOONEST_OF: usize = 8;
 
 /// What is known of one key.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
