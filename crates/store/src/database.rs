@@ -206,10 +206,14 @@ impl Database {
         Some(node)
     }
 
-    /// The key that expires first, and its hash.
-    pub(crate) fn soonest(&mut self) -> Option<u64> {
+    /// The earliest deadline, and the hash of the key that has it.
+    pub(crate) fn soonest(&mut self) -> Option<(Wall, u64)> {
         let mut soonest = None;
-        self.due(Wall(u64::MAX), 1, &mut |_, hash| soonest = Some(hash));
+        let keys = Keys { table: &self.table, hash_seed: self.hash_seed };
+        self.deadlines.due(Wall(u64::MAX), 1, keys, &mut |key, hash| {
+            let node = self.table.find(Locator::from(hash), key);
+            soonest = node.and_then(Node::expire_at).map(|at| (at, hash));
+        });
         soonest
     }
 

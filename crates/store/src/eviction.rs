@@ -27,6 +27,8 @@ mod drawn;
 mod entries;
 mod evictor;
 mod ghost;
+#[cfg(test)]
+mod model;
 mod policy;
 mod pulse;
 mod queues;

@@ -48,10 +48,13 @@ impl Partition {
     /// Tells the evictor of this pulse from now on what comes and goes, beginning with the keys that are there; or, with
     /// `None`, that they are gone from its view. `id` is this partition's.
     ///
+    /// Under policies that ask for nothing of the kind it is as with `None`: such a partition pays nothing for them.
+    ///
     /// Takes time in proportion to the keys. Do it when the policy is set and when the partition becomes one whose keys
     /// may be evicted here, or ceases to be.
     pub fn watch(&mut self, pulse: Option<(Arc<Pulse>, PartitionId)>) {
         (0..DATABASES).for_each(|db| self.note_flush(db));
+        let pulse = pulse.filter(|(pulse, _)| pulse.tracked().is_some());
         self.set_watch(pulse.map(|(pulse, id)| Watch { pulse, id, uses: 0 }));
         let Some(watch) = self.watched() else { return };
         let Some(scope) = watch.pulse.tracked() else { return };
@@ -109,12 +112,13 @@ impl Partition {
         Some(Token::new(id, db, self.hash(node.key())))
     }
 
-    /// The token of the key of any database that expires first. `id` is this partition's.
-    pub fn soonest_token(&mut self, id: PartitionId) -> Option<Token> {
-        let bound = |db: &u8| self.database(*db).and_then(|database| database.deadlines().bound());
-        let db = (0..DATABASES).filter(|db| bound(db).is_some()).min_by_key(bound)?;
-        let hash = self.database_mut_if_any(db)?.soonest()?;
-        Some(Token::new(id, db, hash))
+    /// The earliest deadline of any database, and the token of the key that has it. `id` is this partition's.
+    pub fn soonest_token(&mut self, id: PartitionId) -> Option<(Wall, Token)> {
+        let soonest = (0..DATABASES).filter_map(|db| {
+            let (at, hash) = self.database_mut_if_any(db)?.soonest()?;
+            Some((at, Token::new(id, db, hash)))
+        });
+        soonest.min_by_key(|(at, _)| *at)
     }
 
     /// Keys of a database that the evictor has tokens of: by a change of it, one was added or taken away.
@@ -161,7 +165,7 @@ impl Partition {
 
     /// Tells that a database is empty.
     pub(crate) fn note_flush(&self, db: u8) {
-        if let Some(watch) = self.watched().filter(|watch| watch.pulse.tracked().is_some()) {
+        if let Some(watch) = self.watched() {
             watch.pulse.note(Note::Flushed(watch.token(db, 0)));
         }
     }
@@ -174,4 +178,114 @@ fn is_in(scope: Scope, node: &Node) -> bool {
 fn bytes_of(node: &Node) -> u32 {
     let ticket_bytes = if node.expire_at().is_some() { TICKET_BYTES } else { 0 };
     u32::try_from(node.bytes() + SLOT_BYTES + ticket_bytes).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::eviction::{Entries, Evictor, Group, Partitions, Policy};
+    use effect::Cause;
+
+    const NOW: Wall = Wall(1_000_000);
+
+    struct Several(Vec<Partition>);
+
+    impl Partitions for Several {
+        fn len(&self) -> u16 {
+            self.0.len() as u16
+        }
+
+        fn with<R>(&mut self, id: PartitionId, f: impl FnOnce(&mut Partition) -> R) -> Option<R> {
+            self.0.get_mut(usize::from(id.0)).map(f)
+        }
+    }
+
+    fn set(partition: &mut Partition, db: u8, key: &[u8], expire_at: Option<Wall>) -> u64 {
+        let hash = partition.hash(key);
+        partition.apply(&Effect::SetString { db, key, value: b"v", expire_at }, hash, NOW);
+        hash
+    }
+
+    #[test]
+    fn tokens_lead_to_keys_and_back() {
+        let mut partition = Partition::new(3);
+        let evictor = Evictor::new(Policy::parse("allkeys-lru").expect("a policy"), 1);
+        partition.watch(Some((Arc::clone(evictor.pulse()), PartitionId(5))));
+        let keys: Vec<String> = (0..500).map(|i| format!("key:{i}")).collect();
+        for (db, key) in keys.iter().enumerate().map(|(i, key)| ((i % 3) as u8, key.as_bytes())) {
+            let hash = set(&mut partition, db, key, None);
+            let token = Token::new(PartitionId(5), db, hash);
+            assert_eq!(partition.key_of(token), Some((key, hash)));
+            let facts = partition.facts(token, NOW).expect("it is there");
+            assert_eq!((facts.bits & 3, facts.idle_seconds, facts.expires), (0, 0, false));
+            assert!((16..100).contains(&facts.bytes));
+            assert!(partition.get(db, key, hash, NOW).is_some());
+            assert_eq!(partition.facts(token, NOW).map(|facts| facts.bits & 3), Some(1));
+            partition.set_bits(token, 3);
+            assert_eq!(partition.facts(token, NOW).map(|facts| facts.bits), Some(3));
+            assert!(partition.facts(Token::new(PartitionId(5), 3, hash), NOW).is_none());
+            partition.set_bits(Token::new(PartitionId(5), 3, hash), 1);
+            partition.apply(&Effect::Remove { db, key, cause: Cause::Deleted }, hash, NOW);
+            assert_eq!(partition.key_of(token), None);
+        }
+        assert_eq!(
+            (partition.len_all(), partition.any_token(PartitionId(5), &mut Random::seeded(1))),
+            (0, None)
+        );
+    }
+
+    #[test]
+    fn frequencies_are_untouched_without_a_policy() {
+        let mut partition = Partition::new(3);
+        let evictor = Evictor::new(Policy::default(), 1);
+        partition.watch(Some((Arc::clone(evictor.pulse()), PartitionId(0))));
+        let hash = set(&mut partition, 0, b"a", None);
+        assert_eq!(partition.get(0, b"a", hash, NOW).map(|entry| entry.frequency()), Some(6));
+    }
+
+    #[test]
+    #[cfg_attr(miri, ignore)]
+    fn any_key_is_drawn_alike_from_large_and_small_partitions() {
+        let mut several = Several((0..16).map(|_| Partition::new(3)).collect());
+        // A thousand keys in one, ten in another, of two databases.
+        for i in 0..1_000u32 {
+            set(&mut several.0[3], (i % 2) as u8, &i.to_le_bytes(), None);
+        }
+        for i in 0..10u32 {
+            set(&mut several.0[9], 0, &i.to_le_bytes(), None);
+        }
+        let mut group = Group::new(&mut several, NOW);
+        let mut random = Random::seeded(8);
+        let mut met = [0; 16];
+        for _ in 0..10_000 {
+            let token = group.any(&mut random).expect("there are keys");
+            met[usize::from(token.partition().0)] += 1;
+        }
+        assert_eq!(met[3] + met[9], 10_000);
+        assert!((30..400).contains(&met[9]), "{}", met[9]);
+        assert_eq!(Group::new(&mut Several(Vec::new()), NOW).any(&mut random), None);
+    }
+
+    #[test]
+    #[cfg_attr(miri, ignore)]
+    fn the_soonest_key_is_found_over_partitions_and_databases() {
+        let mut several = Several((0..8).map(|_| Partition::new(3)).collect());
+        let mut random = Random::seeded(8);
+        assert_eq!(Group::new(&mut several, NOW).soonest(&mut random), None);
+        set(&mut several.0[1], 0, b"never", None);
+        for i in 0..200u64 {
+            let at = Some(Wall(NOW.0 + 1_000 + (i * 37) % 200));
+            set(&mut several.0[(i % 8) as usize], (i % 5) as u8, &i.to_le_bytes(), at);
+        }
+        for expected in 0..200 {
+            let token = Group::new(&mut several, NOW).soonest(&mut random).expect("some are left");
+            let partition = &mut several.0[usize::from(token.partition().0)];
+            let (key, hash) = partition.key_of(token).expect("it is there");
+            let key = key.to_vec();
+            let at = partition.peek(token.db(), &key, hash, NOW).and_then(|entry| entry.expire_at());
+            assert_eq!(at, Some(Wall(NOW.0 + 1_000 + expected)));
+            partition.apply(&Effect::Remove { db: token.db(), key: &key, cause: Cause::Evicted }, hash, NOW);
+        }
+        assert_eq!(Group::new(&mut several, NOW).soonest(&mut random), None);
+    }
 }

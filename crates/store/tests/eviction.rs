@@ -1,7 +1,8 @@
 //! Eviction as a node uses it: partitions, an evictor that they tell of changes, and a limit that is kept.
 //!
 //! Hit ratios are compared with plain implementations of LRU and S3-FIFO, on requests that bring out what is hard for
-//! either; accounting is checked to the last token.
+//! either; accounting is checked to the last token. Long under Miri, and without `unsafe` of its own.
+#![cfg(not(miri))]
 
 mod reference;
 mod replay;
@@ -79,12 +80,12 @@ fn adaptive_is_as_good_as_the_better_of_both() {
 #[test]
 fn hit_ratios_do_not_fall() {
     let floors = [
-        ("allkeys-lru", 0.0),
-        ("allkeys-s3fifo", 0.0),
-        ("allkeys-adaptive", 0.0),
-        ("allkeys-gdsf", 0.0),
-        ("allkeys-lfu", 0.0),
-        ("allkeys-random", 0.0),
+        ("allkeys-lru", 21.1),
+        ("allkeys-s3fifo", 29.3),
+        ("allkeys-adaptive", 29.3),
+        ("allkeys-gdsf", 25.2),
+        ("allkeys-lfu", 28.0),
+        ("allkeys-random", 18.9),
     ];
     let keys = requests::skewed_with_scans();
     for (name, floor) in floors {
@@ -292,7 +293,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(6))]
+    #![proptest_config(ProptestConfig::with_cases(16))]
 
     /// Every policy keeps the limit and holds exactly one token for each key that it may evict, whatever happens.
     #[test]

@@ -257,6 +257,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore)]
     fn a_token_takes_little_more_than_eight_bytes() {
         let mut chunks = Chunks::default();
         let mut queue = Queue::new(Region::Main);

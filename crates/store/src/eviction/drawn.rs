@@ -4,7 +4,7 @@
 //! a list of them, eight bytes each, because they can be few among many.
 
 use crate::eviction::dead::Dead;
-use crate::eviction::entries::Entries;
+use crate::eviction::entries::{Entries, Facts};
 use crate::eviction::policy::Scope;
 use crate::eviction::token::Token;
 use stdx::Random;
@@ -22,7 +22,21 @@ const CHUNK: usize = 512;
 #[derive(Debug)]
 pub(crate) struct Drawn {
     list: Option<List>,
-    pool: Vec<Token>,
+    /// The best of former draws, the best last.
+    pool: Vec<Candidate>,
+}
+
+/// A key that was drawn, and what was known of it then: the lower the rank, the better to evict.
+#[derive(Clone, Copy, Debug)]
+struct Candidate {
+    rank: (u8, u32),
+    token: Token,
+}
+
+impl Candidate {
+    fn new(token: Token, facts: Facts) -> Candidate {
+        Candidate { rank: (facts.frequency, u32::MAX - facts.idle_seconds), token }
+    }
 }
 
 /// Tokens in no order, from which one is drawn.
@@ -46,7 +60,7 @@ impl Drawn {
     pub(crate) fn bytes(&self) -> usize {
         let chunks = self.list.as_ref().map_or(0, |list| list.chunks.len());
         chunks * (CHUNK * size_of::<Token>() + size_of::<Box<[Token]>>())
-            + self.pool.capacity() * size_of::<Token>()
+            + self.pool.capacity() * size_of::<Candidate>()
     }
 
     pub(crate) fn insert(&mut self, token: Token) {
@@ -84,19 +98,24 @@ impl Drawn {
                 None => entries.any(random),
                 Some(list) => list.draw(entries, dead, random).map(|at| list.at(at)),
             };
-            self.pool.extend(drawn.filter(|token| !self.pool.contains(token)));
+            let Some(token) = drawn.filter(|token| self.pool.iter().all(|known| known.token != *token))
+            else {
+                continue;
+            };
+            self.pool.extend(entries.facts(token).map(|facts| Candidate::new(token, facts)));
         }
-        let mut ranked: Vec<(u8, u32, Token)> = Vec::with_capacity(self.pool.len());
-        for token in self.pool.drain(..) {
-            // What was drawn before may have lost its deadline since.
-            let facts = entries.facts(token).filter(|facts| facts.expires || self.list.is_none());
-            ranked.extend(facts.map(|facts| (facts.frequency, u32::MAX - facts.idle_seconds, token)));
+        self.pool.sort_unstable_by_key(|candidate| std::cmp::Reverse(candidate.rank));
+        while let Some(least) = self.pool.pop() {
+            // What was drawn before may be gone, or used since, or have lost its deadline.
+            let facts = entries.facts(least.token).filter(|facts| facts.expires || self.list.is_none());
+            let Some(now) = facts.map(|facts| Candidate::new(least.token, facts)) else { continue };
+            if now.rank <= least.rank || self.pool.last().is_none_or(|next| now.rank <= next.rank) {
+                let surplus = self.pool.len().saturating_sub(POOL);
+                self.pool.drain(..surplus);
+                return Some(least.token);
+            }
         }
-        ranked.sort_unstable_by_key(|&(frequency, recent, _)| (frequency, recent));
-        let mut tokens = ranked.into_iter().map(|(.., token)| token);
-        let least = tokens.next()?;
-        self.pool.extend(tokens.take(POOL));
-        Some(least)
+        None
     }
 
     /// Whether it keeps tokens.
@@ -155,5 +174,54 @@ impl List {
             looked += 1;
         }
         looked
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::eviction::model::Model;
+
+    #[test]
+    #[cfg_attr(miri, ignore)]
+    fn seldom_used_keys_go_first() {
+        for scope in [Scope::All, Scope::Volatile] {
+            let (mut drawn, mut dead) = (Drawn::new(scope), Dead::default());
+            let (mut model, mut random) = (Model::default(), Random::seeded(1));
+            for key in 0..1_000u64 {
+                drawn.insert(model.add(key, (key / 10) as u8, 1));
+            }
+            let mut evict = || {
+                let token = drawn.least_frequent(&mut model, &mut dead, &mut random).expect("there are keys");
+                if scope == Scope::Volatile {
+                    dead.remove(token);
+                }
+                model.take(token)
+            };
+            let frequent = (0..300).filter(|_| evict() >= 600).count();
+            assert!(frequent < 5, "{scope:?}: {frequent} of the most used two fifths");
+        }
+    }
+
+    #[test]
+    #[cfg_attr(miri, ignore)]
+    fn the_list_draws_every_key_and_forgets_the_dead() {
+        let (mut drawn, mut dead) = (Drawn::new(Scope::Volatile), Dead::default());
+        let (mut model, mut random) = (Model::default(), Random::seeded(1));
+        for key in 0..2_000u64 {
+            drawn.insert(model.add(key, 0, 1));
+        }
+        for key in 0..1_000 {
+            dead.remove(model.token(key));
+            model.take(model.token(key));
+        }
+        (0..20).for_each(|_| assert!(drawn.sweep(&mut dead) <= 64));
+        let mut met = Vec::new();
+        while let Some(token) = drawn.any(&mut model, &mut dead, &mut random) {
+            met.push(model.take(token));
+        }
+        met.sort_unstable();
+        assert_eq!(met, Vec::from_iter(1_000..2_000));
+        assert_eq!((drawn.len(), dead.len()), (0, 0));
     }
 }

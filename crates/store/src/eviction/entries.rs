@@ -7,7 +7,7 @@ use stdx::{PartitionId, Random, Wall};
 /// Partitions that are met in search of one with keys.
 const PARTITIONS_TRIED_MAX: u64 = 64;
 /// Partitions whose soonest deadlines are compared.
-const SOONEST_OF: usize = 16;
+const SOONEST_OF: usize = 8;
 
 /// What is known of one key.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -108,22 +108,22 @@ impl<P: Partitions> Entries for Group<'_, P> {
     fn soonest(&mut self, random: &mut Random) -> Option<Token> {
         let count = usize::from(self.partitions.len());
         let first = self.draw(random).0;
-        let mut soonest: Option<(Wall, PartitionId)> = None;
+        let mut soonest: Option<(Wall, Token)> = None;
         let mut met = 0;
         for step in 0..count {
             let id = PartitionId(((usize::from(first) + step) % count) as u16);
-            let Some(Some(at)) = self.partitions.with(id, |partition| partition.next_deadline()) else {
-                continue;
-            };
-            met += 1;
-            if soonest.is_none_or(|(best, _)| at < best) {
-                soonest = Some((at, id));
+            // No key of a partition is due before this, so most of them need not be asked.
+            let bound = self.partitions.with(id, |partition| partition.next_deadline());
+            let Some(Some(bound)) = bound else { continue };
+            if soonest.is_none_or(|(best, _)| bound < best) {
+                let theirs = self.partitions.with(id, |partition| partition.soonest_token(id));
+                soonest = soonest.into_iter().chain(theirs.flatten()).min_by_key(|(at, _)| *at);
             }
+            met += 1;
             if met >= SOONEST_OF {
                 break;
             }
         }
-        let (_, id) = soonest?;
-        self.partitions.with(id, |partition| partition.soonest_token(id))?
+        soonest.map(|(_, token)| token)
     }
 }

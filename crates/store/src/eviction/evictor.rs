@@ -117,7 +117,8 @@ impl Evictor {
     /// The victim was not removed: it is one among all again.
     pub fn give_back(&mut self, victim: Token) {
         if self.has_token_left_out() && self.dead.give_back(victim) {
-            self.take(Note::Inserted(victim, u32::MAX));
+            // By size it is worth most now, lest it is the next victim again.
+            self.take(Note::Inserted(victim, 0));
         }
     }
 
@@ -228,5 +229,29 @@ impl Evictor {
             Order::Any(drawn) | Order::LeastFrequent(drawn) => drawn.sweep(dead),
         };
         looked as u64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn evictors_may_be_shared_among_threads() {
+        fn is_send<T: Send>() {}
+        fn is_sync<T: Sync>() {}
+        is_send::<Evictor>();
+        is_sync::<Pulse>();
+    }
+
+    #[test]
+    fn without_tokens_nothing_is_held() {
+        for name in ["noeviction", "allkeys-lfu", "allkeys-random", "volatile-ttl"] {
+            let mut evictor = Evictor::new(Policy::parse(name).expect("a policy"), 1);
+            evictor.digest();
+            assert_eq!((evictor.len(), evictor.is_empty(), evictor.dead_len()), (0, true, 0));
+            assert!(evictor.pulse().tracked().is_none() && !evictor.follows_recency());
+            assert!(evictor.memory_bytes() < 10_000, "{}", evictor.memory_bytes());
+        }
     }
 }

@@ -102,6 +102,7 @@ mod tests {
     use super::*;
 
     #[test]
+    #[cfg_attr(miri, ignore)]
     fn remembers_as_many_as_it_should() {
         let mut ghost = Ghost::default();
         ghost.insert(1);
@@ -123,6 +124,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore)]
     fn two_to_four_bytes_a_key() {
         let mut ghost = Ghost::default();
         ghost.set_keys_max(100_000);

@@ -49,6 +49,8 @@ pub(crate) struct Queues {
     main: Queue,
     ghost: Ghost,
     shadows: Option<Shadows>,
+    /// Whether LRU is followed, and nothing else ever is: then no ghost is needed.
+    is_lru: bool,
     /// Whether LRU is followed.
     by_recency: bool,
     has_evicted: bool,
@@ -62,6 +64,7 @@ impl Queues {
             main: Queue::new(Region::Main),
             ghost: Ghost::default(),
             shadows: (rule == Rule::Adaptive).then(Shadows::default),
+            is_lru: rule == Rule::Lru,
             by_recency: rule == Rule::Lru,
             has_evicted: false,
         }
@@ -139,9 +142,11 @@ impl Queues {
         self.has_evicted = true;
         self.ring.catch_up(pulse, &mut self.chunks);
         let keys = self.len();
-        self.ghost.set_keys_max(keys * GHOST_TENTHS / 10);
+        if !self.is_lru {
+            self.ghost.set_keys_max(keys * GHOST_TENTHS / 10);
+        }
         if self.by_recency {
-            self.ring.regulate(pulse);
+            self.ring.regulate(pulse, keys);
             self.drain_main(entries, dead);
             return self.least_recent(entries, dead, pulse);
         }

@@ -91,6 +91,7 @@ mod tests {
     use super::*;
 
     #[test]
+    #[cfg_attr(miri, ignore)]
     fn counts_each_token() {
         let mut removed = Removed::default();
         [5, 5, 64 + 5, 7].iter().for_each(|&identity| removed.add(identity));

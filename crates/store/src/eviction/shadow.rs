@@ -237,3 +237,52 @@ impl Fifo {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use stdx::hash::mix64;
+
+    /// Asks for a key as from a cache that never has it.
+    fn ask(shadows: &mut Shadows, key: u64) {
+        shadows.read(mix64(key), false);
+        shadows.write(mix64(key));
+    }
+
+    #[test]
+    #[cfg_attr(miri, ignore)]
+    fn the_better_rule_is_followed_and_followed_again() {
+        let mut shadows = Shadows::default();
+        shadows.set_keys_max(200, 0);
+        assert!(!shadows.prefer_recency());
+        // Every key twice, thirty others in between: the small queue is too small for that.
+        (0..20_000u64).for_each(|at| [at + 30, at].into_iter().for_each(|key| ask(&mut shadows, key)));
+        assert!(shadows.prefer_recency());
+        // A hundred keys thrice and again thrice, with two hundred in between that never come back.
+        for round in 1_000..1_200u64 {
+            (0..300).for_each(|at| ask(&mut shadows, at / 3));
+            (0..200).for_each(|at| ask(&mut shadows, round << 20 | at));
+        }
+        assert!(!shadows.prefer_recency());
+    }
+
+    #[test]
+    #[cfg_attr(miri, ignore)]
+    fn shadows_stay_small() {
+        let mut shadows = Shadows::default();
+        shadows.set_keys_max(500, 0);
+        (0..50_000).for_each(|at| ask(&mut shadows, at * 7 % 3_000));
+        assert_eq!((shadows.recency.at.len(), shadows.fifo.keys.len()), (500, 500));
+        assert!(shadows.bytes() < 200_000, "{}", shadows.bytes());
+        shadows.set_keys_max(250, 1);
+        assert!(shadows.recency.at.len() < 300 && shadows.fifo.keys.len() < 300);
+        (0..500).for_each(|key| shadows.remove(mix64(key)));
+        for keys in [0, 1_000, 10_000, 10_000_000] {
+            let sampled = keys >> shift_for(keys);
+            assert!(
+                sampled <= KEYS_MAX && (keys < KEYS_MAX || sampled >= KEYS_MAX / 2 - 1),
+                "{keys}: {sampled}"
+            );
+        }
+    }
+}

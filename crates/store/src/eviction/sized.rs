@@ -167,3 +167,72 @@ impl Sized {
         self.chunks[at / CHUNK][at % CHUNK] = ranked;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::eviction::model::Model;
+    use stdx::Random;
+
+    #[test]
+    fn the_least_use_per_byte_goes_first_and_fades() {
+        let (mut sized, mut dead, mut model) = (Sized::default(), Dead::default(), Model::default());
+        for (key, bytes) in [(1, 1_000), (2, 100), (3, 10_000), (4, 500)] {
+            sized.insert(model.add(key, 1, bytes), bytes);
+        }
+        // The largest was used often enough to outlast the next, and the smallest is not used again.
+        model.set_uses(3, 15);
+        let mut order = Vec::new();
+        while let Some(token) = sized.victim(&mut model, &mut dead) {
+            order.push(model.take(token));
+        }
+        assert_eq!(order, [1, 3, 4, 2]);
+    }
+
+    #[test]
+    #[cfg_attr(miri, ignore)]
+    fn inflation_goes_round() {
+        let (mut sized, mut dead, mut model) = (Sized::default(), Dead::default(), Model::default());
+        sized.inflation = u32::MAX - 1_000_000;
+        let mut random = Random::seeded(3);
+        for key in 0..20_000u64 {
+            let bytes = 20 + random.below(5_000);
+            sized.insert(model.add(key, 1, bytes), bytes);
+            if key >= 100 {
+                let before = sized.inflation;
+                let token = sized.victim(&mut model, &mut dead).expect("a hundred keys");
+                model.take(token);
+                assert!(sized.inflation.wrapping_sub(before) < 1 << 31);
+            }
+        }
+        assert!(sized.inflation < 1 << 31, "it went round");
+        assert!(sized.len() == 100 && sized.chunks.len() <= 2);
+        assert!(
+            (0..sized.len).all(
+                |at| sized.height(sized.get(at)) >= sized.height(sized.get(at.saturating_sub(1) / ARITY))
+            )
+        );
+    }
+
+    #[test]
+    #[cfg_attr(miri, ignore)]
+    fn dead_tokens_are_swept_out_of_the_heap() {
+        let (mut sized, mut dead, mut model) = (Sized::default(), Dead::default(), Model::default());
+        for key in 0..10_000u64 {
+            sized.insert(model.add(key, 1, 10 + key % 900), 10 + key % 900);
+        }
+        for key in (0..10_000).filter(|key| key % 10 > 0) {
+            dead.remove(model.token(key));
+            model.take(model.token(key));
+        }
+        (0..400).for_each(|_| assert!(sized.sweep(&mut dead) <= SWEPT));
+        assert_eq!((sized.len(), dead.len()), (1_000, 0));
+        assert!(sized.bytes() < 30_000);
+        let mut gone = 0;
+        while let Some(token) = sized.victim(&mut model, &mut dead) {
+            model.take(token);
+            gone += 1;
+        }
+        assert_eq!(gone, 1_000);
+    }
+}
