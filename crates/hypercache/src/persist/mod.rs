@@ -7,7 +7,7 @@
 //! ```
 //!
 //! The files are the `persistence` crate's, and so is what may be done with them after a crash. Here are the threads, the
-//! directives, and what the cluster is told. Decided in docs/design/0006 (files) and 0008 (journal and cluster).
+//! directives, and what the cluster is told. Decided in docs/design/0009 (files) and 0008 (journal and cluster).
 
 mod journal;
 mod load;

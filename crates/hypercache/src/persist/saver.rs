@@ -209,7 +209,7 @@ impl Saver {
         let mut flusher = self.flusher.lock();
         flusher.write().and_then(|_| flusher.sync()).map_err(|failure| failure.to_string())?;
         drop(flusher);
-        snapshots.commit(writer).map_err(text)
+        snapshots.commit(&mut writer).map_err(text)
     }
 
     fn save_partition(
