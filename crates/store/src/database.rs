@@ -5,7 +5,8 @@
 
 use crate::access::Access;
 use crate::deadlines::Deadlines;
-use crate::filter::{Filter, FilterMut, Remains};
+use crate::filter::{Filter, FilterMut};
+use crate::garbage::Remains;
 use crate::locator::Locator;
 use crate::memory::allocation_bytes;
 use crate::node::Node;

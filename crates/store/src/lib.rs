@@ -23,6 +23,7 @@ mod database;
 mod deadlines;
 mod entry;
 mod filter;
+mod garbage;
 mod locator;
 mod memory;
 mod node;
@@ -36,6 +37,7 @@ mod value;
 
 pub use entry::EntryRef;
 pub use filter::{Added, Filter, FilterKind, FilterMut, Loading, NoFilter};
+pub use garbage::Garbage;
 pub use locator::Locator;
-pub use partition::{Garbage, Partition, Warm};
+pub use partition::{Partition, Warm};
 pub use value::{StringRef, ValueRef};
