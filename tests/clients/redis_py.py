@@ -92,6 +92,45 @@ def transactions(client, other, base, mode):
     check(f"{mode}: the conflicting write stands", client.get(first) == "100")
 
 
+def inserted(info):
+    """RESP2 gives an object with names of the client's own, RESP3 a dictionary with those of the server."""
+    return info["Number of items inserted"] if isinstance(info, dict) else info.get("insertedNum")
+
+
+def filters(client, other, base, mode):
+    cuckoo, bloom = f"{base}:cuckoo", f"{base}:bloom"
+    client.delete(cuckoo, bloom, cuckoo + ":copy", bloom + ":copy")
+    check(f"{mode}: CF.RESERVE", client.cf().create(cuckoo, 1000, expansion=2))
+    check(f"{mode}: CF.ADD", client.cf().add(cuckoo, "apple") == 1)
+    check(f"{mode}: CF.ADDNX", client.cf().addnx(cuckoo, "apple") == 0)
+    check(f"{mode}: CF.INSERT", client.cf().insert(cuckoo, ["pear", "plum"]) == [1, 1])
+    check(f"{mode}: CF.INSERTNX", client.cf().insertnx(cuckoo, ["pear", "fig"]) == [0, 1])
+    seen = other.cf().mexists(cuckoo, "apple", "fig", "kiwi")
+    check(f"{mode}: CF.MEXISTS through another node", seen == [1, 1, 0], seen)
+    check(f"{mode}: CF.DEL", client.cf().delete(cuckoo, "apple") == 1)
+    check(f"{mode}: CF.COUNT", other.cf().count(cuckoo, "apple") == 0)
+    seen = client.cf().info(cuckoo)
+    check(f"{mode}: CF.INFO", (inserted(seen), other.cf().count(cuckoo, "pear")) == (3, 1), seen)
+    check(f"{mode}: BF.RESERVE", client.bf().create(bloom, 0.01, 1000))
+    check(f"{mode}: BF.MADD", client.bf().madd(bloom, "apple", "pear", "apple") == [1, 1, 0])
+    check(f"{mode}: BF.EXISTS through another node", other.bf().exists(bloom, "pear") == 1)
+    check(f"{mode}: BF.CARD", client.bf().card(bloom) == 2)
+    seen = client.bf().info(bloom)
+    check(f"{mode}: BF.INFO", inserted(seen) == 2, seen)
+
+
+def pieces(client, base, mode):
+    """SCANDUMP and LOADCHUNK as a client walks them; the replies hold any bytes."""
+    for name, commands in (("cuckoo", client.cf()), ("bloom", client.bf())):
+        key, position = f"{base}:{name}", 0
+        while True:
+            position, data = commands.scandump(key, position)
+            if position == 0:
+                break
+            commands.loadchunk(key + ":copy", position, data)
+        check(f"{mode}: {name} in pieces", client.dump(key) == client.dump(key + ":copy"))
+
+
 def plain(port, other_port, protocol):
     mode = f"plain RESP{protocol}"
     base = prefix(protocol, port)
@@ -107,6 +146,8 @@ def plain(port, other_port, protocol):
     value = bytes(range(256))
     binary.set(f"{base}:binary", value, ex=60)
     check(f"{mode}: binary values", binary.get(f"{base}:binary") == value)
+    filters(client, other, base, mode)
+    pieces(binary, base, mode)
     publishes(client, other, f"{base}:channel", mode)
     transactions(client, other, base, mode)
 

@@ -6,7 +6,8 @@
 use crate::access::{Access, Moment};
 use crate::deadlines::Deadlines;
 use crate::eviction::Token;
-use crate::filter::{Filter, FilterMut, Remains};
+use crate::filter::{Filter, FilterMut};
+use crate::garbage::Remains;
 use crate::locator::Locator;
 use crate::memory::allocation_bytes;
 use crate::node::Node;

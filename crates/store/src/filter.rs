@@ -8,7 +8,8 @@
 //! The first byte tells the kinds apart: below `40` cuckoo filters, from there on Bloom filters.
 
 use crate::bloom::{self, BloomFilter};
-use crate::cuckoo::{self, CuckooFilter, SubFilter};
+use crate::cuckoo::{self, CuckooFilter};
+use crate::garbage::Remains;
 use crate::memory::allocation_bytes;
 use effect::Hashes;
 use std::fmt;
@@ -38,15 +39,6 @@ pub struct Loading {
 pub struct FilterMut<'a> {
     pub(crate) filter: &'a mut Filter,
     pub(crate) remains: &'a mut Vec<Remains>,
-}
-
-/// What a change of a filter leaves behind that may take long to free.
-#[derive(Debug)]
-pub(crate) enum Remains {
-    /// The pieces that a whole filter was read from.
-    Pieces(Vec<u8>),
-    /// A part of a cuckoo filter that has lost its last item.
-    SubFilter(SubFilter),
 }
 
 /// Which commands a filter belongs to.
@@ -287,16 +279,6 @@ impl FilterMut<'_> {
     fn not_made<'h>(&self, revision: u64, hashes: Hashes<'h>) -> impl Iterator<Item = u64> + use<'h> {
         let made = self.filter.revision().checked_sub(revision).unwrap_or(u64::MAX);
         hashes.iter().skip(usize::try_from(made).unwrap_or(usize::MAX))
-    }
-}
-
-impl Remains {
-    /// Memory that dropping it frees.
-    pub(crate) fn memory_bytes(&self) -> usize {
-        match self {
-            Remains::Pieces(bytes) => allocation_bytes(bytes.capacity()),
-            Remains::SubFilter(part) => part.memory_bytes(),
-        }
     }
 }
 

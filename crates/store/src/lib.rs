@@ -24,6 +24,7 @@ mod deadlines;
 mod entry;
 pub mod eviction;
 mod filter;
+mod garbage;
 mod locator;
 mod memory;
 mod node;
@@ -38,6 +39,7 @@ mod watch;
 
 pub use entry::EntryRef;
 pub use filter::{Added, Filter, FilterKind, FilterMut, Loading, NoFilter};
+pub use garbage::Garbage;
 pub use locator::Locator;
-pub use partition::{Garbage, Partition, Warm};
+pub use partition::{Partition, Warm};
 pub use value::{StringRef, ValueRef};

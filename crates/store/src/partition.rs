@@ -7,7 +7,8 @@
 use crate::access::{Moment, seconds_of};
 use crate::database::Database;
 use crate::entry::{EntryRef, is_expired};
-use crate::filter::{Filter, FilterMut, Remains};
+use crate::filter::{Filter, FilterMut};
+use crate::garbage::{Garbage, Remains};
 use crate::locator::Locator;
 use crate::node::Node;
 use crate::segment::{Segment, mark_of};
@@ -37,15 +38,6 @@ pub struct Partition {
     watch: Option<Watch>,
 }
 
-/// What changes left behind that may take long to free. Drop it where no lock is held.
-#[derive(Debug, Default)]
-#[must_use = "garbage is handed out to be dropped where no lock is held"]
-pub struct Garbage {
-    databases: Vec<Database>,
-    nodes: Vec<Node>,
-    of_filters: Vec<Remains>,
-}
-
 /// A key that is being warmed up: its place is on the way.
 #[derive(Clone, Copy, Debug)]
 pub struct Warm<'a> {
@@ -63,22 +55,6 @@ impl Warm<'_> {
             Some(slot) => Locator::guessed(hash, self.index, slot),
             None => Locator::from(hash),
         }
-    }
-}
-
-impl Garbage {
-    /// Whether there is nothing to free.
-    #[inline]
-    pub fn is_empty(&self) -> bool {
-        self.databases.is_empty() && self.nodes.is_empty() && self.of_filters.is_empty()
-    }
-
-    /// Memory that dropping it frees.
-    pub fn memory_bytes(&self) -> u64 {
-        let databases: usize = self.databases.iter().map(Database::bytes).sum();
-        let nodes: usize = self.nodes.iter().map(Node::bytes).sum();
-        let of_filters: usize = self.of_filters.iter().map(Remains::memory_bytes).sum();
-        (databases + nodes + of_filters) as u64
     }
 }
 
@@ -230,7 +206,7 @@ impl Partition {
     ) -> Option<T> {
         let moment = self.moment(now);
         let database = self.databases.get_mut(usize::from(db))?.as_mut()?;
-        database.change_filter(locator.into(), key, moment, &mut self.garbage.of_filters, change)
+        database.change_filter(locator.into(), key, moment, &mut self.garbage.remains, change)
     }
 
     /// Whether there is something to be freed elsewhere.
@@ -382,7 +358,7 @@ impl Partition {
         if let Some(node) = node
             && node.is_large()
         {
-            self.garbage.nodes.push(node);
+            self.garbage.remains.push(Remains::Node(node));
         }
     }
 }

@@ -84,6 +84,9 @@ pub(crate) enum LargeValue {
 const _: () =
     assert!(size_of::<LargeValue>() == size_of::<Vec<u8>>(), "a large string pays nothing for filters");
 
+const fn is_send_and_sync<T: Send + Sync>() {}
+const _: () = is_send_and_sync::<Large>();
+
 // SAFETY: a node owns its block alone, and what lies in it is plain bytes, or a `Large`, which is `Send` and `Sync`.
 unsafe impl Send for Node {}
 // SAFETY: as above; nothing changes behind a shared reference.
