@@ -47,6 +47,20 @@ pub(crate) struct HeldAnswer {
 pub(crate) struct Kept {
     pub(crate) journal: Arc<dyn Journal>,
     pub(crate) partition: PartitionId,
+    /// Bytes of records that its primary keeps for followers that come back after a restart.
+    pub(crate) backlog_bytes: usize,
+}
+
+/// Those bytes of all partitions together, like Redis's `repl-backlog-size`. Only a node with a journal keeps any: its records are
+/// encoded anyway.
+const BACKLOG_BYTES_ALL: usize = 8 * 1024 * 1024;
+
+impl Kept {
+    /// The line of one of so many partitions.
+    pub(crate) fn new(journal: &Arc<dyn Journal>, partition: PartitionId, partitions: u16) -> Kept {
+        let backlog_bytes = BACKLOG_BYTES_ALL / usize::from(partitions).max(1);
+        Kept { journal: Arc::clone(journal), partition, backlog_bytes }
+    }
 }
 
 /// A copy that is being made. It is taken piece by piece while commands run; what they write meanwhile goes between the
@@ -73,7 +87,7 @@ impl Shared {
             journal.cluster(self.cluster_of_cells(), cells.len());
         }
         for cell in cells.iter() {
-            cell.state.lock().kept = Some(Kept { journal: Arc::clone(&journal), partition: cell.id });
+            cell.state.lock().kept = Some(Kept::new(&journal, cell.id, cells.len()));
         }
         *self.journal.write() = Some(journal);
     }

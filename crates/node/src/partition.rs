@@ -14,9 +14,6 @@ use store::{Garbage, Partition};
 
 /// Watched keys of one partition; above this all are forgotten, which only makes transactions abort.
 const WATCHES_MAX: usize = 100_000;
-/// Records that a primary keeps for followers that come back after a restart, as Redis's `repl-backlog-size` over all
-/// partitions. Only a node that keeps a journal does: its records are encoded anyway.
-const BACKLOG_BYTES: usize = 128 * 1024;
 
 /// What this node is to the partition, with the state that goes with it.
 pub(crate) enum Role {
@@ -186,7 +183,7 @@ impl State {
         if new_reign || role != self.map_role() {
             self.leave_role(role, void, assignment, &mut aftermath);
         }
-        if let Some(Kept { journal, partition }) = &self.kept {
+        if let Some(Kept { journal, partition, .. }) = &self.kept {
             match self.role {
                 Role::None if had_role => journal.dropped(*partition),
                 Role::None => {}
@@ -249,7 +246,7 @@ impl State {
             MapRole::Primary => {
                 let mut primary = Primary::new(to.reign, log);
                 if let Some(kept) = &self.kept {
-                    primary.keep_backlog(BACKLOG_BYTES);
+                    primary.keep_backlog(kept.backlog_bytes);
                     if kept.journal.confirms() {
                         primary.require_disk();
                         self.awaited.push_back((kept.journal.position(), primary.last().counter));
@@ -278,7 +275,7 @@ impl State {
             unreachable!("only a primary runs commands");
         };
         let counter = primary.append(record.bytes(), now);
-        if let Some(Kept { journal, partition }) = &self.kept {
+        if let Some(Kept { journal, partition, .. }) = &self.kept {
             let position = journal.record(*partition, primary.last(), record.bytes());
             if journal.confirms() {
                 self.awaited.push_back((position, counter));
@@ -502,14 +499,14 @@ impl Applier for Copy<'_> {
     fn clear(&mut self, at: Seq) {
         self.store.clear();
         *self.copying = None;
-        if let Some(Kept { journal, partition }) = self.kept {
+        if let Some(Kept { journal, partition, .. }) = self.kept {
             journal.copy_begun(*partition, self.born, at);
         }
     }
 
     fn record(&mut self, seq: Seq, effects: &[u8]) -> bool {
         let applied = apply_all(self.store, effects, self.now);
-        if let Some(Kept { journal, partition }) = self.kept.filter(|_| applied) {
+        if let Some(Kept { journal, partition, .. }) = self.kept.filter(|_| applied) {
             journal.record(*partition, seq, effects);
         }
         if let Some(copying) = self.copying {
@@ -520,7 +517,7 @@ impl Applier for Copy<'_> {
 
     fn chunk(&mut self, effects: &[u8], is_last: bool) -> bool {
         let applied = apply_all(self.store, effects, self.now);
-        if let Some(Kept { journal, partition }) = self.kept.filter(|_| applied) {
+        if let Some(Kept { journal, partition, .. }) = self.kept.filter(|_| applied) {
             journal.copy_piece(*partition, effects);
             if is_last {
                 journal.copy_ended(*partition);

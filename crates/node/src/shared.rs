@@ -483,7 +483,7 @@ impl Shared {
         if let Some(journal) = &*self.journal.read() {
             journal.cluster(cluster_id, partitions);
             for cell in made.iter() {
-                cell.state.lock().kept = Some(Kept { journal: Arc::clone(journal), partition: cell.id });
+                cell.state.lock().kept = Some(Kept::new(journal, cell.id, partitions));
             }
         }
         *cells = Arc::new(made);
