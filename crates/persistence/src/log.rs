@@ -150,8 +150,13 @@ impl Buffer {
         self.places.get_mut(index).expect("it was made long enough")
     }
 
-    /// Takes a frame whose header is complete.
-    fn push(&mut self, seed: Seed, header: &Header, payload: &[u8]) -> Result<Position, AppendError> {
+    /// Takes a frame; `encoded` is its header.
+    fn push(
+        &mut self,
+        header: &Header,
+        encoded: &[u8; FRAME_HEADER_BYTES],
+        payload: &[u8],
+    ) -> Result<Position, AppendError> {
         let out_of_order = |what| AppendError::OutOfOrder { partition: header.partition, what };
         let end = Position(self.end.0 + header.frame_bytes());
         let place = self.place(header.partition);
@@ -160,7 +165,7 @@ impl Buffer {
             place.voided = end;
         }
         self.bytes.reserve(FRAME_HEADER_BYTES + payload.len());
-        self.bytes.extend_from_slice(&header.encode(seed));
+        self.bytes.extend_from_slice(encoded);
         self.bytes.extend_from_slice(payload);
         self.end = end;
         Ok(end)
@@ -303,7 +308,8 @@ impl Appender {
         let (seq, whole) = (track.last.unwrap_or_default(), track.hold == Hold::Whole);
         let payload = encode_mark(snapshot, whole);
         let header = Header::new(seed, Kind::SnapshotMark, partition, seq, &payload);
-        let position = buffer.push(seed, &header.ok_or(AppendError::TooLong)?, &payload)?;
+        let header = header.ok_or(AppendError::TooLong)?;
+        let position = buffer.push(&header, &header.encode(seed), &payload)?;
         buffer.place(partition).mark = snapshot;
         Ok((position, seq))
     }
@@ -318,7 +324,8 @@ impl Appender {
         let seed = self.shared.seed;
         // Checksums are taken before the lock.
         let header = Header::new(seed, kind, partition, seq, payload).ok_or(AppendError::TooLong)?;
-        self.shared.lock()?.push(seed, &header, payload)
+        let encoded = header.encode(seed);
+        self.shared.lock()?.push(&header, &encoded, payload)
     }
 
     /// A frame about the record before it.
@@ -333,6 +340,6 @@ impl Appender {
             Header::new(seed, kind, partition, Seq::default(), payload).ok_or(AppendError::TooLong)?;
         let mut buffer = self.shared.lock()?;
         header.seq = buffer.place(partition).track.last.unwrap_or_default();
-        buffer.push(seed, &header, payload)
+        buffer.push(&header, &header.encode(seed), payload)
     }
 }

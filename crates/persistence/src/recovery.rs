@@ -18,6 +18,8 @@
 mod begin;
 mod replay;
 mod scan;
+#[cfg(test)]
+mod tests;
 mod trace;
 
 pub use begin::{Log, Options};

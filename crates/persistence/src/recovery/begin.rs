@@ -48,7 +48,7 @@ impl Plan {
     /// has them; they and those that the plan refuses are noted as dropped, so that the next recovery does not find them again.
     ///
     /// # Errors
-    /// If the disk refuses. The directory is as recoverable as before then.
+    /// If the disk refuses. The directory is as recoverable as before then, by a new plan.
     pub fn begin(&self, lost: &[PartitionId], options: Options) -> Result<Log, RecoveryError> {
         let disk = &self.disk;
         let manifest = match &self.manifest {

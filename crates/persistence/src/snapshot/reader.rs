@@ -10,6 +10,9 @@ use crate::names;
 use crate::reader::{FrameReader, Item};
 use stdx::PartitionId;
 
+/// How many times longer than an LZ4 block its contents can be.
+const LZ4_RATIO_MAX: usize = 256;
+
 /// A snapshot whose table is sound.
 #[derive(Debug)]
 pub(crate) struct Snapshot {
@@ -145,6 +148,10 @@ fn decompressed<'a>(payload: &[u8], scratch: &'a mut Vec<u8>) -> Result<&'a [u8]
     let bad = "a compressed chunk that cannot be decompressed";
     let mut fields = Fields(payload);
     let length = fields.u32().ok_or(bad)? as usize;
+    // An LZ4 block grows by less than that: memory follows the input.
+    if length / LZ4_RATIO_MAX > payload.len() {
+        return Err(bad);
+    }
     scratch.clear();
     scratch.resize(length, 0);
     let written = lz4_flex::block::decompress_into(fields.0, scratch).map_err(|_| bad)?;
