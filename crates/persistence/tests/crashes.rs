@@ -25,9 +25,18 @@ fn campaign_of_crash_images() {
 }
 
 #[test]
+fn a_start_relies_on_nothing_that_is_not_durable() {
+    for seed in seed()..seed() + 3 {
+        let outcome = campaign::restarts(seed, 150);
+        eprintln!("{outcome:?}");
+        assert!(outcome.with_snapshot > 0 || outcome.torn > 0, "{outcome:?}");
+    }
+}
+
+#[test]
 fn a_disk_that_fails_once_fails_the_log_for_ever() {
     for seed in seed()..seed() + 4 {
-        let outcome = campaign::faults(seed, 100);
+        let outcome = campaign::faults(seed, 140);
         eprintln!("{outcome:?}");
         assert!(outcome.faults.1 > 0 && outcome.faults.1 < outcome.faults.0, "{outcome:?}");
     }

@@ -166,3 +166,15 @@ fn a_failed_sync_is_said_by_everyone_for_ever() {
     assert_eq!(refused, Err(AppendError::Failed(failure)));
     assert_eq!(log.appender.durable(), Position(0));
 }
+
+/// The parts of a log go to threads of their own, and a plan is shared by those that recover.
+#[test]
+fn parts_can_be_given_to_threads() {
+    fn sent<T: Send>() {}
+    fn shared<T: Send + Sync>() {}
+    shared::<persistence::Appender>();
+    shared::<persistence::Plan>();
+    sent::<persistence::Flusher>();
+    sent::<persistence::Snapshots>();
+    sent::<persistence::SnapshotWriter>();
+}

@@ -191,8 +191,9 @@ fn a_partition_that_the_caller_does_not_take_is_dropped() {
     let disk = three_segments();
     let log = plan(&disk).begin(&[partition(1), partition(9)], OPTIONS).expect("a disk that works");
     log.flusher.close().expect("a disk that works");
-    let (model, _) = recover(&disk);
-    assert_eq!(model.partitions.keys().map(|found| found.0).collect::<Vec<_>>(), [2]);
+    let plan = plan(&disk);
+    assert!(plan.refused().is_empty() && plan.damage().is_empty(), "{:?}", plan.damage());
+    assert_eq!(plan.partitions().map(|found| found.partition.0).collect::<Vec<_>>(), [2]);
 }
 
 #[test]

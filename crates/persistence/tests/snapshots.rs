@@ -3,8 +3,8 @@
 mod common;
 
 use common::*;
-use persistence::sim::SimDisk;
 use persistence::sim::model::Model;
+use persistence::sim::{Image, Replay, SimDisk};
 use persistence::{Log, Options, SnapshotError, check, extract};
 use std::sync::Arc;
 
@@ -178,4 +178,22 @@ fn a_check_tells_sound_from_torn_from_damaged() {
     extract(&broken, &mut |entry| records += usize::from(entry.kind == persistence::Kind::Effects))
         .expect("readable");
     assert_eq!(records, 6, "what is sound can be read out even without a manifest");
+}
+
+/// A snapshot of nothing, then a crash at every moment of the next start: the empty segment that it begins with is needed.
+#[test]
+fn an_empty_first_segment_is_never_missing() {
+    let disk = SimDisk::default();
+    let mut log = open(&disk);
+    log.flusher.rotate().expect("a disk that works");
+    assert_eq!(snapshot(&mut log, &Model::default(), &[]).removed, 1);
+    let restarted = disk.copy();
+    open(&restarted).flusher.close().expect("a disk that works");
+    let (mut replay, mut random) = (Replay::from(&disk, &restarted), stdx::Random::seeded(1));
+    while replay.step() {
+        for image in Image::ALL {
+            let plan = plan(&replay.image(image, &mut random));
+            assert!(plan.damage().is_empty(), "operation {}, {image:?}: {:?}", replay.done(), plan.damage());
+        }
+    }
 }

@@ -60,11 +60,11 @@ impl Plan {
         let number = number.unwrap_or(manifest.first_segment);
         let seed = Seed::of_log(manifest.log_id);
         let (file, ending) = create_segment(&**disk, (seed, manifest.log_id), number, before)?;
-        let shared = Shared::new(seed, number, &self.tracks(lost));
+        let shared = Shared::new(seed, number, &self.tracks());
         let appender = Appender { shared: Arc::clone(&shared) };
         for partition in self.refused.keys().chain(lost) {
             match appender.dropped(*partition) {
-                // Named twice, or never held.
+                // Named twice, or not held by the log: then it has nothing to drop.
                 Ok(_) | Err(AppendError::OutOfOrder { .. } | AppendError::TooLong) => {}
                 Err(AppendError::Failed(Failure(why))) => unreachable!("nothing was written yet: {why}"),
             }
@@ -100,15 +100,10 @@ impl Plan {
     }
 
     /// Where partitions stand in the log that goes on.
-    fn tracks(&self, lost: &[PartitionId]) -> BTreeMap<PartitionId, Track> {
+    fn tracks(&self) -> BTreeMap<PartitionId, Track> {
         let held = self.sources.keys().chain(self.refused.keys());
         let traces = &self.scan.traces.partitions;
-        let known = held.filter_map(|partition| Some((*partition, traces.get(partition)?.track)));
-        let mut tracks: BTreeMap<_, _> = known.collect();
-        for partition in lost {
-            tracks.entry(*partition).or_insert(Track::UNKNOWN);
-        }
-        tracks
+        held.filter_map(|partition| Some((*partition, traces.get(partition)?.track))).collect()
     }
 }
 

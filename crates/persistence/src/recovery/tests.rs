@@ -15,8 +15,11 @@ use stdx::{Epoch, PartitionId, Seq};
 
 const LOG_ID: u64 = 0xfeed;
 
-/// A log of one segment per list of frames, each frame as (kind, partition, counter, payload).
-fn disk_of(segments: &[Vec<(u8, u16, u64, Vec<u8>)>]) -> SimDisk {
+/// Kind, partition, counter and payload; the epoch is 1.
+type Frame = (u8, u16, u64, Vec<u8>);
+
+/// A log of one segment per list of frames.
+fn disk_of(segments: &[Vec<Frame>]) -> SimDisk {
     let seed = Seed::of_log(LOG_ID);
     let mut files = vec![(names::MANIFEST.to_owned(), Manifest::new(LOG_ID).encode())];
     let mut before = Ending::default();

@@ -119,6 +119,30 @@ fn go_on(image: &SimDisk, place: (u64, usize), before: &[u64], images: usize, ou
     check_images(Replay::from(image, &disk), &work, place, before, images, outcome);
 }
 
+/// Ends the process at every operation of work that `seed` decides, starts it again, and checks images of the machine's crash at
+/// every operation of that start: what a process leaves behind is there and not durable, so that the start must not rely on it.
+///
+/// # Panics
+/// When one of them is not right; the message repeats it.
+pub fn restarts(seed: u64, steps: usize) -> Outcome {
+    let mut outcome = Outcome::default();
+    let disk = SimDisk::default();
+    let mut work = Work::start(&disk, seed).expect("a disk that works");
+    work.run(steps).expect("a disk that works");
+    let mut random = Random::seeded(seed);
+    let mut replay = Replay::of(&disk);
+    while replay.step() {
+        let (acknowledged, done) = work.at(replay.done());
+        let before = work.digests.get(acknowledged..=done).unwrap_or_default();
+        let image = replay.image(Image::Everything, &mut random);
+        let disk = image.copy();
+        let started = Work::start(&disk, random.next_u64()).expect("a disk that works");
+        let place = (random.next_u64(), 2);
+        check_images(Replay::from(&image, &disk), &started, place, before, usize::MAX, &mut outcome);
+    }
+    outcome
+}
+
 /// Lets every operation of work that `seed` decides fail, one at a time, and checks that the log has failed for ever if
 /// it should, that nothing is acknowledged that is not there after a crash, and that all images are right.
 ///

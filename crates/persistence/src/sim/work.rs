@@ -15,7 +15,7 @@ const PARTITIONS: u64 = 5;
 /// Small segments, so that there are many.
 const SEGMENT_BYTES_MAX: u64 = 1_500;
 /// Items in a chunk of a snapshot.
-const CHUNK_ITEMS: usize = 3;
+const CHUNK_ITEMS: usize = 8;
 
 /// A log being worked on, and the book.
 pub struct Work {
