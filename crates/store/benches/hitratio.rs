@@ -68,7 +68,7 @@ fn main() {
         .filter(|argument| !argument.starts_with("seed="))
         .partition(|argument| Policy::parse(argument).is_some());
     let policies = if policies.is_empty() { POLICIES.to_vec() } else { policies };
-    print!("{:<14}{:>7}{:>7}{:>8}", "trace", "unit", "share", "size");
+    print!("{:<14}{:>8}{:>7}{:>10}", "trace", "unit", "share", "size");
     print!("{:>8}{:>8}", "LRU", "S3FIFO");
     policies.iter().for_each(|policy| print!("{:>10}", policy.split('-').next_back().unwrap_or("")));
     println!("  verdict");
@@ -96,7 +96,7 @@ fn line(cell: &Cell, (policies, seed): (&[&str], u64), requests: &[Request], gai
     let figure = |name: &str| cell.figures.get(name).copied();
     let (lru, s3fifo) = (figure("LRU"), figure("S3FIFO"));
     let mut ours = BTreeMap::new();
-    print!("{:<14}{:>7}{:>7}{:>8}", cell.trace, label(cell), cell.share, cell.size);
+    print!("{:<14}{:>8}{:>7}{:>10}", cell.trace, label(cell), cell.share, cell.size);
     print!("{:>8.2}{:>8.2}", lru.unwrap_or(f64::NAN), s3fifo.unwrap_or(f64::NAN));
     let mut verdicts = Vec::new();
     for name in policies {

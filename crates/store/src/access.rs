@@ -110,7 +110,7 @@ impl Access {
     }
 
     /// One more use. `noise` is a random number.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn touched(self, now: Moment, noise: u32) -> Access {
         let uses = match now.counting {
             Counting::Logarithmic => self.raised(now.seconds, noise),
@@ -131,7 +131,7 @@ impl Access {
     }
 
     /// Redis's counter after one more use: the higher it is, the less likely it rises.
-    #[inline]
+    #[inline(always)]
     fn raised(self, now: u32, noise: u32) -> u8 {
         let frequency = self.frequency(now);
         let odds = u32::from(frequency.saturating_sub(FREQUENCY_NEW)) * LOG_FACTOR + 1;

@@ -11,6 +11,8 @@
 //! Nothing here stops the world: a table grows by splitting one segment of at most about a thousand slots, deadlines
 //! are found in order, and what is big is handed out to be freed elsewhere ([`Garbage`]).
 //!
+//! Which keys go when memory is short is for an evictor over many partitions to say ([`eviction`]).
+//!
 //! A key takes its block (a header of 8 bytes, key, value and the deadline if it has one, rounded up to the allocator's
 //! size), about ten bytes of slots and, with a deadline, about five of the index. A look-up of a key whose partition is
 //! warm meets two cache lines, slot and node, and both can be asked for ahead ([`Partition::warm`],

@@ -108,10 +108,10 @@ impl Partition {
         now: Wall,
     ) -> Option<EntryRef<'_>> {
         let locator = locator.into();
-        let moment = self.moment(now);
-        if self.watch.as_ref().is_some_and(|watch| watch.is_sampled(locator.hash())) {
-            self.note_read(db, key, locator, now);
-        }
+        let moment = match self.watch {
+            None => Moment::plain(seconds_of(now)),
+            Some(_) => self.moment_of_read(db, key, locator, now),
+        };
         let database = self.databases.get_mut(usize::from(db))?.as_mut()?;
         let node = database.find_mut(locator, key)?;
         if is_expired(node.expire_at(), now) {
@@ -151,17 +151,18 @@ impl Partition {
             effect.key().is_none_or(|key| at.hash() == self.hash(key)),
             "the hash is that of the key"
         );
-        let before = self.watched_len(effect.db());
+        let (moment, before) = match self.watch {
+            None => (Moment::plain(seconds_of(now)), 0),
+            Some(_) => (self.moment(now), self.watched_len(effect.db())),
+        };
         match *effect {
             Effect::SetString { db, key, value, expire_at } => {
-                let moment = self.moment(now);
                 let former = self.database_mut(db).set(at, key, value, expire_at, moment);
                 self.discard(former);
             }
             Effect::Splice { db, key, offset, bytes } => {
                 let offset =
                     usize::try_from(offset).expect("the decoder and the commands bound the end of a splice");
-                let moment = self.moment(now);
                 self.database_mut(db).splice(at, key, offset, bytes, moment);
             }
             Effect::Remove { db, key, .. } => self.remove(db, key, at.mark()),
@@ -287,13 +288,19 @@ impl Partition {
         self.watch = watch;
     }
 
-    /// What a use of a key notes now; counts it.
-    #[inline(always)]
-    fn moment(&mut self, now: Wall) -> Moment {
-        match &mut self.watch {
-            None => Moment::plain(seconds_of(now)),
-            Some(watch) => watch.use_at(seconds_of(now)),
+    /// What a read of a key notes now; counts it, and tells of it if the key is sampled.
+    #[inline(never)]
+    fn moment_of_read(&mut self, db: u8, key: &[u8], at: Locator, now: Wall) -> Moment {
+        if self.watch.as_ref().is_some_and(|watch| watch.is_sampled(at.hash())) {
+            self.note_read(db, key, at, now);
         }
+        self.moment(now)
+    }
+
+    /// What a use of a key notes now; counts it.
+    fn moment(&mut self, now: Wall) -> Moment {
+        let seconds = seconds_of(now);
+        self.watch.as_mut().map_or(Moment::plain(seconds), |watch| watch.use_at(seconds))
     }
 
     #[inline]
