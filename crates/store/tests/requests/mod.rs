@@ -9,9 +9,9 @@ const SKEWED_KEYS: u64 = 20_000;
 /// All of them with a size of cache that brings out the difference.
 pub(crate) fn all() -> Vec<(&'static str, u64, Vec<u64>)> {
     vec![
-        ("skewed", 1_000, skewed(1, 40_000)),
+        ("skewed", 1_000, skewed(1, 20_000)),
         ("skewed with scans", 1_000, skewed_with_scans()),
-        ("loop", 200, (0..20_000).map(|at| at % 1_000).collect()),
+        ("loop", 200, (0..10_000).map(|at| at % 1_000).collect()),
         ("each key twice, soon", 100, each_twice()),
         ("changing", 1_000, changing()),
     ]
@@ -20,7 +20,7 @@ pub(crate) fn all() -> Vec<(&'static str, u64, Vec<u64>)> {
 /// A power law, interrupted by runs of keys that never come again.
 pub(crate) fn skewed_with_scans() -> Vec<u64> {
     let mut keys = Vec::new();
-    for (round, part) in skewed(2, 40_000).chunks(2_000).enumerate() {
+    for (round, part) in skewed(2, 24_000).chunks(2_000).enumerate() {
         keys.extend(part);
         keys.extend((0..1_500).map(|at| (round as u64 + 1) << 32 | at));
     }
@@ -52,6 +52,6 @@ fn each_twice() -> Vec<u64> {
 /// First what LRU is better at, then what S3-FIFO is.
 fn changing() -> Vec<u64> {
     let window = |at: u64| at / 4 + mix64(at) % 900;
-    let moving = (0..40_000).map(|at| window(at) | 1 << 40);
+    let moving = (0..30_000).map(|at| window(at) | 1 << 40);
     moving.chain(skewed_with_scans()).collect()
 }
