@@ -32,6 +32,16 @@ pub(crate) enum Room {
     None,
 }
 
+/// What came of trying to evict a key.
+enum Attempt {
+    /// It is gone; the partition, if it has something to send now.
+    Evicted(Option<PartitionId>),
+    /// It could not be, here and now; another may.
+    NotThisOne,
+    /// There is none that may.
+    NothingLeft,
+}
+
 impl Eviction {
     pub(crate) fn new() -> Eviction {
         Eviction { evictor: Mutex::new(Evictor::new(Policy::NoEviction, 0)), is_on: AtomicBool::new(false) }
@@ -47,8 +57,9 @@ impl Partitions for Evictable<'_> {
     }
 
     fn with<R>(&mut self, id: PartitionId, f: impl FnOnce(&mut Partition) -> R) -> Option<R> {
+        // Also one that is being handed over: the evictor would take its keys for gone if it did not see them.
         let mut state = self.0.get(id)?.state.lock();
-        state.may_evict().then(|| f(&mut state.store))
+        state.watched.then(|| f(&mut state.store))
     }
 }
 
@@ -101,6 +112,8 @@ impl Shared {
         self.eviction.is_on.store(is_on, Ordering::Release);
         for cell in self.cells().iter() {
             cell.state.lock().tell(cell.id, &evictor, is_on);
+            // What was told takes memory until it is taken in.
+            evictor.digest();
         }
     }
 
@@ -146,30 +159,34 @@ impl Shared {
                 return Room::Enough;
             }
             match self.evict_one(now) {
-                Some(pump) => evicted(pump),
-                None => return Room::None,
+                Attempt::Evicted(pump) => evicted(pump),
+                Attempt::NotThisOne => {}
+                Attempt::NothingLeft => return Room::None,
             }
         }
         Room::Enough
     }
 
-    /// Evicts one key; the partition if it has something to send now.
-    fn evict_one(&self, now: Mono) -> Option<Option<PartitionId>> {
+    fn evict_one(&self, now: Mono) -> Attempt {
         let (cells, wall) = (self.cells(), self.clock.wall());
         let mut evictor = self.eviction.evictor.lock();
-        let victim = evictor.victim(&mut Group::new(&mut Evictable(&cells), wall))?;
-        let id = victim.partition();
-        let mut state = cells.get(id)?.state.lock();
+        let victim = evictor.victim(&mut Group::new(&mut Evictable(&cells), wall));
+        let Some((victim, cell)) = victim.and_then(|victim| Some((victim, cells.get(victim.partition())?)))
+        else {
+            // Policies that keep tokens may have to look at more of them than one call does.
+            return if evictor.is_empty() { Attempt::NothingLeft } else { Attempt::NotThisOne };
+        };
+        let mut state = cell.state.lock();
         if !state.evict(victim, wall, now) {
             drop(state);
             evictor.give_back(victim);
-            return None;
+            return Attempt::NotThisOne;
         }
         let queue = state.has_peers() && !std::mem::replace(&mut state.pump_queued, true);
         let garbage = state.store.take_garbage();
         // What is large is freed where no lock is held.
         drop((state, evictor));
         drop(garbage);
-        Some(queue.then_some(id))
+        Attempt::Evicted(queue.then_some(cell.id))
     }
 }
