@@ -209,6 +209,14 @@ impl Plan {
         self.scan.tail.as_ref()
     }
 
+    /// Whether a file of this name takes part in the recovery, or would if it were not damaged.
+    pub(crate) fn needs(&self, name: &str) -> bool {
+        let Some(manifest) = &self.manifest else { return false };
+        let named = |number| manifest.snapshots.iter().any(|entry| entry.number == number);
+        names::segment_number(name).is_some_and(|number| number >= manifest.first_segment)
+            || names::snapshot_number(name).is_some_and(named)
+    }
+
     /// Numbers of the snapshots that can be used, newest first.
     pub fn snapshots(&self) -> impl Iterator<Item = u64> {
         self.snapshots.iter().map(|snapshot| snapshot.number)

@@ -173,6 +173,10 @@ fn a_check_tells_sound_from_torn_from_damaged() {
         let damaged = check(&flip(&disk, name, |_| at));
         assert!(!damaged.is_sound(), "{name}: {damaged:?}");
     }
+    let mut files = disk.files();
+    files.push(("snapshot-0000000002.snap".to_owned(), b"begun when the process ended".to_vec()));
+    let left = check(&SimDisk::with_files(&files));
+    assert!(left.is_sound() && left.files.iter().filter(|file| !file.needed).count() == 1, "{left:?}");
     let mut records = 0;
     let broken = without(&flip(&disk, "aof-0000000001.log", |_| 45), "manifest");
     extract(&broken, &mut |entry| records += usize::from(entry.kind == persistence::Kind::Effects))
