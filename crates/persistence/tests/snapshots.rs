@@ -5,7 +5,7 @@ mod common;
 use common::*;
 use persistence::sim::model::Model;
 use persistence::sim::{Image, Replay, SimDisk};
-use persistence::{Log, Options, SnapshotError, check, extract};
+use persistence::{Log, Options, Plan, SnapshotError, check, extract};
 use std::sync::Arc;
 
 /// Two partitions with three records each, all durable.
@@ -153,6 +153,24 @@ fn large_chunks_are_compressed_and_come_back() {
     let summary = snapshot(&mut log, &model, &[1, 2]);
     assert!(summary.effect_bytes > 1_300_000 && summary.file_bytes < 320_000, "{summary:?}");
     assert_eq!(recover(&disk).0, model);
+}
+
+#[test]
+fn what_a_plan_refuses_a_lenient_one_reads() {
+    let (disk, mut log, model) = begun(OPTIONS);
+    log.flusher.rotate().expect("a disk that works");
+    snapshot(&mut log, &model, &[1, 2]);
+    let (manifest, snapshot) = ("manifest", "snapshot-0000000001.snap");
+    let without_table = flip(&disk, snapshot, |length| length - 1);
+    for broken in [without(&disk, manifest), flip(&disk, manifest, |_| 3), without_table] {
+        let disk: Arc<dyn persistence::Disk> = Arc::new(broken);
+        let strict = Plan::read(Arc::clone(&disk), Arc::default());
+        assert!(strict.is_err() || strict.is_ok_and(|plan| plan.refused().len() == 2));
+        let plan = Plan::read_leniently(disk, Arc::default()).expect("readable");
+        assert_eq!(Model::recover(&plan, 1).expect("readable").0, model);
+    }
+    let new = Plan::read_leniently(Arc::new(SimDisk::default()), Arc::default()).expect("readable");
+    assert!(new.is_new());
 }
 
 #[test]
