@@ -3,6 +3,7 @@
 //! The flags of `hypercache server` are made from the table of directives, so that a new directive is a flag with
 //! help without a line here. Exit codes: 0 for success, 1 for failure, 2 for a mistake of the user's.
 
+mod check;
 mod cluster;
 
 use std::ffi::OsString;
@@ -34,6 +35,7 @@ Examples:
   hypercache demo                                      three nodes on this machine, and a tour of what they do
   hypercache cluster status                            who is in the cluster
   hypercache bench --populate                          how fast is it, over 50 connections
+  hypercache check hypercache-data                     is the data on this node's disk sound?
   hypercache config show > hypercache.toml             a documented file with every directive
 
 Any Redis client works: redis-cli -p 6379 set greeting hello
@@ -71,6 +73,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, allocator: Allocator) 
         }
         Some(("multi-node-demo", matches)) => run_numbered(matches, allocator),
         Some(("cluster", matches)) => cluster::run(matches),
+        Some(("check", matches)) => check::run(matches),
         Some(("bench", matches)) => run_bench(matches),
         _ => unreachable!("clap requires one of the subcommands"),
     }
@@ -89,6 +92,7 @@ pub fn command() -> Command {
         .subcommand(demo_command())
         .subcommand(numbered_command())
         .subcommand(cluster::command())
+        .subcommand(check::command())
         .subcommand(load::command::command())
         .subcommand(config_command())
 }

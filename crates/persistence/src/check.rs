@@ -22,6 +22,8 @@ pub struct FileReport {
     pub name: String,
     /// Its bytes.
     pub bytes: u64,
+    /// False for what a crash left and recovery does not look at: it is removed when a log begins.
+    pub needed: bool,
     /// Sound frames by kind.
     pub frames: BTreeMap<Kind, u64>,
     /// Places that are not sound. At the end of the last segment they may be the torn tail.
@@ -49,7 +51,8 @@ impl Report {
         let torn = |damage: &Damage| {
             self.tail.as_ref().is_some_and(|tail| tail.file == damage.file && tail.offset <= damage.offset)
         };
-        self.damage.is_empty() && self.files.iter().flat_map(|file| &file.unsound).all(torn)
+        let needed = self.files.iter().filter(|file| file.needed);
+        self.damage.is_empty() && needed.flat_map(|file| &file.unsound).all(torn)
     }
 }
 
@@ -75,18 +78,18 @@ pub struct Entry<'a> {
 /// # Errors
 /// If the disk cannot be read. Damage is in the report.
 pub fn check(disk: &Arc<dyn Disk>) -> Result<Report, IoError> {
-    let mut report = Report::default();
+    let mut report = Report { files: walk(&**disk, &mut |_| {})?, ..Report::default() };
     match Plan::read(Arc::clone(disk), Arc::new(Progress::default())) {
         Ok(plan) => {
             report.partitions = plan.partitions().collect();
             report.refused = plan.refused().clone();
             report.damage = plan.damage().to_vec();
             report.tail = plan.tail().cloned();
+            report.files.iter_mut().for_each(|file| file.needed = plan.needs(&file.name));
         }
         Err(RecoveryError::Damage(damage)) => report.damage.push(damage),
         Err(RecoveryError::Io(error)) => return Err(error),
     }
-    report.files = walk(&**disk, &mut |_| {})?;
     Ok(report)
 }
 
@@ -122,8 +125,13 @@ fn walk_file(
 ) -> Result<FileReport, IoError> {
     let file = disk.open(name).map_err(IoError::of("opening", name))?;
     let bytes = file.length().map_err(IoError::of("reading", name))?;
-    let mut report =
-        FileReport { name: name.to_owned(), bytes, frames: BTreeMap::new(), unsound: Vec::new() };
+    let mut report = FileReport {
+        name: name.to_owned(),
+        bytes,
+        needed: true,
+        frames: BTreeMap::new(),
+        unsound: Vec::new(),
+    };
     let mut frames = FrameReader::new(file, seed, start, bytes);
     while let Some(item) = frames.next().map_err(IoError::of("reading", name))? {
         match item {
@@ -144,7 +152,7 @@ fn walk_file(
 }
 
 /// The log's id by the manifest, or by any segment whose header is sound; 0 if nothing says it.
-fn log_id(disk: &dyn Disk, names: &[String]) -> Result<u64, IoError> {
+pub(crate) fn log_id(disk: &dyn Disk, names: &[String]) -> Result<u64, IoError> {
     if let Ok(Some(manifest)) = Manifest::read(disk) {
         return Ok(manifest.log_id);
     }

@@ -16,6 +16,7 @@
 //! was read just before, so the repetition comes from the page cache.
 
 mod begin;
+mod lenient;
 mod replay;
 mod scan;
 #[cfg(test)]
@@ -116,16 +117,57 @@ impl Plan {
             let file = names::MANIFEST.to_owned();
             return Err(Damage { file, offset: 0, partition: None, what }.into());
         }
-        let or_empty = manifest.clone().unwrap_or(Manifest::new(0));
         let (mut snapshots, mut damage) = (Vec::new(), Vec::new());
-        for entry in &or_empty.snapshots {
-            match Snapshot::open(&*disk, or_empty.log_id, *entry) {
+        for entry in manifest.iter().flat_map(|manifest| &manifest.snapshots) {
+            let log_id = manifest.as_ref().map_or(0, |manifest| manifest.log_id);
+            match Snapshot::open(&*disk, log_id, *entry) {
                 Ok(snapshot) => snapshots.push(snapshot),
                 Err(RecoveryError::Damage(found)) => damage.push(found),
                 Err(error) => return Err(error),
             }
         }
-        let scan = scan::scan(&*disk, &or_empty, &snapshots, &names, &progress)?;
+        Plan::of(disk, progress, (&names, manifest, snapshots, damage))
+    }
+
+    /// As [`Plan::read`], for whoever wants what is left and will not begin a log behind it: a manifest that is damaged or missing is
+    /// made from the other files, and the table of a snapshot from its frames.
+    ///
+    /// # Errors
+    /// If the disk cannot be read.
+    pub fn read_leniently(disk: Arc<dyn Disk>, progress: Arc<Progress>) -> Result<Plan, RecoveryError> {
+        let names = disk.list().map_err(IoError::of("reading", ""))?;
+        let (manifest, mut damage) = match Manifest::read(&*disk) {
+            Ok(Some(manifest)) => (Some(manifest), Vec::new()),
+            Ok(None) => (lenient::manifest(&*disk, &names)?, Vec::new()),
+            Err(RecoveryError::Damage(found)) => (lenient::manifest(&*disk, &names)?, vec![found]),
+            Err(error) => return Err(error),
+        };
+        let mut snapshots = Vec::new();
+        for entry in manifest.iter().flat_map(|manifest| &manifest.snapshots) {
+            let log_id = manifest.as_ref().map_or(0, |manifest| manifest.log_id);
+            match Snapshot::open(&*disk, log_id, *entry) {
+                Ok(snapshot) => snapshots.push(snapshot),
+                Err(RecoveryError::Damage(found)) => {
+                    damage.push(found);
+                    let readable = names.contains(&names::snapshot(entry.number));
+                    snapshots.extend(
+                        readable.then(|| Snapshot::rebuilt(&*disk, log_id, entry.number)).transpose()?,
+                    );
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Plan::of(disk, progress, (&names, manifest, snapshots, damage))
+    }
+
+    /// Reads the log, and decides.
+    fn of(
+        disk: Arc<dyn Disk>,
+        progress: Arc<Progress>,
+        (names, manifest, snapshots, mut damage): (&[String], Option<Manifest>, Vec<Snapshot>, Vec<Damage>),
+    ) -> Result<Plan, RecoveryError> {
+        let or_empty = manifest.clone().unwrap_or(Manifest::new(0));
+        let scan = scan::scan(&*disk, &or_empty, &snapshots, names, &progress)?;
         damage.extend(scan.damage.iter().cloned());
         let files = names.iter().filter_map(|name| names::snapshot_number(name));
         let named = or_empty.snapshots.iter().map(|entry| entry.number);
@@ -207,6 +249,14 @@ impl Plan {
     /// The torn end of the log, if it has one.
     pub fn tail(&self) -> Option<&Tail> {
         self.scan.tail.as_ref()
+    }
+
+    /// Whether a file of this name takes part in the recovery, or would if it were not damaged.
+    pub(crate) fn needs(&self, name: &str) -> bool {
+        let Some(manifest) = &self.manifest else { return false };
+        let named = |number| manifest.snapshots.iter().any(|entry| entry.number == number);
+        names::segment_number(name).is_some_and(|number| number >= manifest.first_segment)
+            || names::snapshot_number(name).is_some_and(named)
     }
 
     /// Numbers of the snapshots that can be used, newest first.

@@ -16,5 +16,5 @@ mod writer;
 pub(crate) use format::SNAPSHOT_HEADER_BYTES;
 pub(crate) use manager::remove_unneeded;
 pub use manager::{SnapshotSummary, Snapshots};
-pub(crate) use reader::{Snapshot, SnapshotFrame};
+pub(crate) use reader::{Snapshot, SnapshotFrame, first_segment};
 pub use writer::SnapshotWriter;

@@ -74,6 +74,27 @@ fn damaged_payload_costs_its_partition_only() {
 }
 
 #[test]
+fn what_stands_before_the_damage_can_be_salvaged() {
+    let disk = three_segments();
+    let salvaged = |disk: &SimDisk| {
+        let mut model = Model::default();
+        let salvaged = plan(disk).salvage(&mut model).expect("readable");
+        let left_out: Vec<_> = salvaged.iter().map(|one| (one.partition.partition.0, one.left_out)).collect();
+        (texts(&model, 1).concat(), texts(&model, 2).concat(), left_out)
+    };
+    assert_eq!(salvaged(&disk), (String::new(), String::new(), vec![]));
+    let (first, third) = ("aof-0000000001.log", "aof-0000000003.log");
+    let at = find(&disk, first, b"x");
+    let payload = changed(&disk, first, |bytes| bytes[at] ^= 1);
+    assert_eq!(salvaged(&payload), (String::new(), String::new(), vec![(2, 2)]));
+    let at = find(&disk, third, b"z");
+    let payload = changed(&disk, third, |bytes| bytes[at] ^= 1);
+    assert_eq!(salvaged(&payload), (String::new(), "x".into(), vec![(2, 1)]));
+    let header = changed(&disk, third, |bytes| bytes[at - 1] ^= 1);
+    assert_eq!(salvaged(&header), ("abc".into(), "x".into(), vec![(1, 0), (2, 0)]));
+}
+
+#[test]
 fn a_damaged_header_costs_all_that_does_not_begin_anew_behind_it() {
     let disk = three_segments();
     let at = find(&disk, "aof-0000000002.log", b"b");

@@ -5,7 +5,7 @@ mod common;
 use common::*;
 use persistence::sim::model::Model;
 use persistence::sim::{Image, Replay, SimDisk};
-use persistence::{Log, Options, SnapshotError, check, extract};
+use persistence::{Log, Options, Plan, SnapshotError, check, extract};
 use std::sync::Arc;
 
 /// Two partitions with three records each, all durable.
@@ -156,6 +156,24 @@ fn large_chunks_are_compressed_and_come_back() {
 }
 
 #[test]
+fn what_a_plan_refuses_a_lenient_one_reads() {
+    let (disk, mut log, model) = begun(OPTIONS);
+    log.flusher.rotate().expect("a disk that works");
+    snapshot(&mut log, &model, &[1, 2]);
+    let (manifest, snapshot) = ("manifest", "snapshot-0000000001.snap");
+    let without_table = flip(&disk, snapshot, |length| length - 1);
+    for broken in [without(&disk, manifest), flip(&disk, manifest, |_| 3), without_table] {
+        let disk: Arc<dyn persistence::Disk> = Arc::new(broken);
+        let strict = Plan::read(Arc::clone(&disk), Arc::default());
+        assert!(strict.is_err() || strict.is_ok_and(|plan| plan.refused().len() == 2));
+        let plan = Plan::read_leniently(disk, Arc::default()).expect("readable");
+        assert_eq!(Model::recover(&plan, 1).expect("readable").0, model);
+    }
+    let new = Plan::read_leniently(Arc::new(SimDisk::default()), Arc::default()).expect("readable");
+    assert!(new.is_new());
+}
+
+#[test]
 fn a_check_tells_sound_from_torn_from_damaged() {
     let (disk, mut log, model) = begun(OPTIONS);
     snapshot(&mut log, &model, &[1, 2]);
@@ -173,6 +191,10 @@ fn a_check_tells_sound_from_torn_from_damaged() {
         let damaged = check(&flip(&disk, name, |_| at));
         assert!(!damaged.is_sound(), "{name}: {damaged:?}");
     }
+    let mut files = disk.files();
+    files.push(("snapshot-0000000002.snap".to_owned(), b"begun when the process ended".to_vec()));
+    let left = check(&SimDisk::with_files(&files));
+    assert!(left.is_sound() && left.files.iter().filter(|file| !file.needed).count() == 1, "{left:?}");
     let mut records = 0;
     let broken = without(&flip(&disk, "aof-0000000001.log", |_| 45), "manifest");
     extract(&broken, &mut |entry| records += usize::from(entry.kind == persistence::Kind::Effects))

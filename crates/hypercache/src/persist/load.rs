@@ -4,8 +4,10 @@ use node::Shared;
 use persistence::{Damage, Plan, Recovered, RecoverySink, Share};
 use std::collections::BTreeMap;
 use std::error::Error;
+use std::path::Path;
 use stdx::{Epoch, PartitionId, Seq};
 
+use super::advice;
 use super::state::PartitionState;
 
 type AnyError = Box<dyn Error + Send + Sync>;
@@ -61,7 +63,7 @@ impl RecoverySink for Loader<'_> {
     }
 }
 
-/// Loads every partition that can be.
+/// Loads every partition of the plan of `dir` that can be.
 ///
 /// A partition that cannot is dropped, to come back from its replicas.
 ///
@@ -70,10 +72,11 @@ impl RecoverySink for Loader<'_> {
 pub(super) fn load(
     plan: &Plan,
     shared: &Shared,
+    dir: &Path,
     (threads, is_alone): (usize, bool),
 ) -> Result<Loaded, AnyError> {
     if is_alone && let Some(damage) = plan.refused().values().next() {
-        return Err(damage_alone(damage));
+        return Err(damage_alone(dir, damage));
     }
     let of = u16::try_from(threads.max(1)).unwrap_or(u16::MAX);
     let results = std::thread::scope(|scope| {
@@ -97,7 +100,7 @@ pub(super) fn load(
         loaded.effect_bytes += effect_bytes;
         for partition in &recovered {
             if is_alone && let Some(damage) = &partition.damage {
-                return Err(damage_alone(damage));
+                return Err(damage_alone(dir, damage));
             }
             loaded.settle(shared, partition, &states);
         }
@@ -107,10 +110,11 @@ pub(super) fn load(
 }
 
 /// A node that was alone must not start without what it has acknowledged.
-fn damage_alone(damage: &Damage) -> AnyError {
+fn damage_alone(dir: &Path, damage: &Damage) -> AnyError {
     format!(
-        "{damage}. This node has no replicas to get the partition from, so it does not start. `hypercache check DIR` shows all \
-         damage, and `hypercache check DIR --extract FILE` saves what is sound"
+        "{}: {damage}. This node has no replicas to get the partition from, so it does not start. {}",
+        dir.display(),
+        advice(dir)
     )
     .into()
 }

@@ -9,6 +9,7 @@
 //! The files are the `persistence` crate's, and so is what may be done with them after a crash. Here are the threads, the
 //! directives, and what the cluster is told. Decided in docs/design/0009 (files) and 0008 (journal and cluster).
 
+pub(crate) mod extract;
 mod journal;
 mod load;
 mod saver;
@@ -18,9 +19,9 @@ use commands::host::SaveError;
 use commands::info::{LoadingInfo, LogInfo, PersistenceInfo};
 use node::Shared;
 use parking_lot::Mutex;
-use persistence::{Options, Plan, Progress, RealDisk, SyncPolicy};
+use persistence::{Options, Plan, Progress, RealDisk, RecoveryError, SyncPolicy};
 use std::error::Error;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -37,10 +38,28 @@ const SEGMENT_BYTES_MAX: u64 = 256 * 1024 * 1024;
 /// Snapshots kept: an older one would need the log since then.
 const SNAPSHOTS_KEPT: usize = 1;
 
+/// Places of damage that are logged one by one.
+const DAMAGE_LOGGED_MAX: usize = 16;
+
 type AnyError = Box<dyn Error + Send + Sync>;
 
 /// Called once, with the reason, when nothing can be kept any more.
 pub(crate) type OnFailure = Box<dyn Fn(&str) + Send + Sync>;
+
+/// What to do about a damaged directory.
+fn advice(dir: &Path) -> String {
+    let dir = dir.display();
+    format!(
+        "`hypercache check {dir}` shows all damage, and `hypercache check {dir} --extract FILE` saves what is sound"
+    )
+}
+
+fn unreadable(dir: &Path, error: &RecoveryError) -> String {
+    match error {
+        RecoveryError::Damage(damage) => format!("{}: {damage}. {}", dir.display(), advice(dir)),
+        RecoveryError::Io(error) => format!("{}: {error}", dir.display()),
+    }
+}
 
 /// The persistence of one process.
 pub struct Persistence {
@@ -100,7 +119,7 @@ impl Persistence {
         std::fs::create_dir_all(&self.dir).map_err(|error| format!("{}: {error}", self.dir.display()))?;
         let disk = RealDisk::open(&self.dir).map_err(|error| format!("{}: {error}", self.dir.display()))?;
         let plan = Plan::read(Arc::new(disk), Arc::clone(&self.progress))
-            .map_err(|error| format!("{}: {error}", self.dir.display()))?;
+            .map_err(|error| unreadable(&self.dir, &error))?;
         if let Some(tail) = plan.tail() {
             tracing::warn!(
                 file = tail.file,
@@ -109,10 +128,10 @@ impl Persistence {
                 "the log's torn end is cut"
             );
         }
-        for damage in plan.damage() {
-            tracing::error!(%damage, "damaged: run `hypercache check` on the directory to see all of it");
+        for damage in plan.damage().iter().take(DAMAGE_LOGGED_MAX) {
+            tracing::error!(%damage, "`hypercache check {}` shows all damage", self.dir.display());
         }
-        let loaded = load::load(&plan, &self.shared, (self.threads, is_alone))?;
+        let loaded = load::load(&plan, &self.shared, &self.dir, (self.threads, is_alone))?;
         self.keys_loaded.store(self.shared.keys_held(), Ordering::Relaxed);
         let options = Options {
             segment_bytes_max: SEGMENT_BYTES_MAX,

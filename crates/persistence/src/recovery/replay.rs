@@ -52,17 +52,35 @@ pub struct Recovered {
     pub partition: Recoverable,
     /// Records that were given to the sink.
     pub records: u64,
+    /// Records from the damage on, which were not given; the damaged one is among them if its header is sound.
+    pub left_out: u64,
     /// What was found only now; what the sink has of the partition is void then.
     pub damage: Option<Damage>,
 }
 
 /// A partition while it is replayed.
+#[derive(Default)]
 struct Active {
     from: Place,
+    /// Where nothing follows any more, if that is before the end of the log.
+    until: Option<Place>,
     /// Behind the frame at `from`, which is a mark.
     is_marked: bool,
     records: u64,
+    left_out: u64,
     damage: Option<Damage>,
+}
+
+impl Active {
+    /// Whether the frame at `place` is not to be given. Notes what is missed by it.
+    fn passes_over(&mut self, place: Place, kind: Kind) -> bool {
+        if place < self.from {
+            return true;
+        }
+        let behind = self.damage.is_some() || self.until.is_some_and(|until| until <= place);
+        self.left_out += u64::from(behind && kind == Kind::Effects);
+        behind
+    }
 }
 
 impl Plan {
@@ -78,18 +96,53 @@ impl Plan {
         for (partition, sources) in self.sources.iter().filter(|(partition, _)| share.has(**partition)) {
             active.insert(*partition, self.start(*partition, sources, sink)?);
         }
+        self.replay_log(share, &mut active, sink)?;
+        let recovered = active.into_iter().filter_map(|(partition, active)| {
+            let Active { records, left_out, damage, .. } = active;
+            Some(Recovered { partition: self.recoverable(partition)?, records, left_out, damage })
+        });
+        Ok(recovered.collect())
+    }
+
+    /// Gives what is sound of the refused partitions to `sink`: each from its newest beginning up to the damage, so what was
+    /// removed or replaced behind that is there again. Changes nothing in the directory. Partitions of which there is nothing
+    /// before the damage are not among the answers.
+    ///
+    /// # Errors
+    /// If the disk cannot be read.
+    pub fn salvage(&self, sink: &mut dyn RecoverySink) -> Result<Vec<Recovered>, RecoveryError> {
+        let mut active = BTreeMap::new();
+        for partition in self.refused.keys() {
+            let trace = self.scan.traces.partitions.get(partition);
+            let Some(cut) = trace.and_then(|trace| trace.cut.as_ref()) else { continue };
+            let started = self.start(*partition, &cut.sources, sink)?;
+            active.insert(*partition, Active { until: Some(cut.until), ..started });
+        }
+        self.replay_log(Share::ALL, &mut active, sink)?;
+        let salvaged = active.into_iter().filter_map(|(partition, active)| {
+            let Active { records, left_out, damage, .. } = active;
+            let damage = damage.or_else(|| self.refused.get(&partition).cloned());
+            let whole = Recoverable { whole: false, ..self.recoverable(partition)? };
+            Some(Recovered { partition: whole, records, left_out, damage })
+        });
+        Ok(salvaged.collect())
+    }
+
+    /// Gives the frames behind those that the partitions begin with.
+    fn replay_log(
+        &self,
+        share: Share,
+        active: &mut BTreeMap<PartitionId, Active>,
+        sink: &mut dyn RecoverySink,
+    ) -> Result<(), RecoveryError> {
         let first = active.values().filter(|active| active.damage.is_none()).map(|active| active.from).min();
         for segment in &self.scan.segments {
             if first.is_some_and(|first| segment.number >= first.segment) {
-                self.replay_segment(segment.number, segment.ending.length, &mut active, sink)?;
+                self.replay_segment(segment.number, segment.ending.length, active, sink)?;
             }
             self.progress.add(segment.ending.length / u64::from(share.of.max(1)));
         }
-        let recovered = active.into_iter().filter_map(|(partition, active)| {
-            let partition = self.recoverable(partition)?;
-            Some(Recovered { partition, records: active.records, damage: active.damage })
-        });
-        Ok(recovered.collect())
+        Ok(())
     }
 
     /// Builds a partition from the newest of its snapshots that is sound.
@@ -99,8 +152,7 @@ impl Plan {
         sources: &[Source],
         sink: &mut dyn RecoverySink,
     ) -> Result<Active, IoError> {
-        let mut started =
-            Active { from: Place { segment: 0, offset: 0 }, is_marked: false, records: 0, damage: None };
+        let mut started = Active::default();
         for source in sources.iter().rev() {
             started.from = source.from;
             started.is_marked = source.snapshot.is_some();
@@ -142,8 +194,8 @@ impl Plan {
         let mut frames = FrameReader::new(file, seed, SEGMENT_HEADER_BYTES as u64, end);
         loop {
             let place = Place { segment: number, offset: frames.offset() };
-            let unwanted = |header: &Header| match active.get(&header.partition) {
-                Some(active) => active.damage.is_some() || place < active.from,
+            let unwanted = |header: &Header| match active.get_mut(&header.partition) {
+                Some(active) => active.passes_over(place, header.kind),
                 None => true,
             };
             if frames.skip_if(unwanted).map_err(IoError::of("reading", &name))? {

@@ -90,6 +90,8 @@ proptest! {
             prop_assert!(!found.refused().contains_key(&one.partition.partition));
             prop_assert_eq!(model.partitions[&one.partition.partition].last, one.partition.last);
         }
+        let salvaged = found.salvage(&mut model).expect("readable");
+        prop_assert!(salvaged.iter().all(|one| found.refused().contains_key(&one.partition.partition)));
         // What was refused is gone with the next start, and the rest is as before.
         let options = super::Options { segment_bytes_max: 100, snapshots_kept: 1, compress: false, new_log_id: 1 };
         let mut log = found.begin(&[], options).expect("a disk that works");

@@ -3,13 +3,14 @@
 use crate::error::Damage;
 use crate::frame::{Header, Kind};
 use crate::log::decode_mark;
+use crate::names;
 use crate::snapshot::Snapshot;
 use crate::track::{Hold, Track};
 use std::collections::BTreeMap;
 use stdx::PartitionId;
 
 /// A frame's place in the log.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Debug)]
 pub(crate) struct Place {
     pub(crate) segment: u64,
     pub(crate) offset: u64,
@@ -23,6 +24,14 @@ pub(crate) struct Source {
     pub(crate) from: Place,
 }
 
+/// What a partition could be built from if it were not for damage behind it.
+#[derive(Clone, Debug)]
+pub(crate) struct Cut {
+    pub(crate) sources: Vec<Source>,
+    /// Where the damage is: what follows cannot be continued from the sources.
+    pub(crate) until: Place,
+}
+
 /// One partition, as far as the log has been read.
 #[derive(Clone, Debug)]
 pub(crate) struct Trace {
@@ -31,6 +40,8 @@ pub(crate) struct Trace {
     pub(crate) sources: Vec<Source>,
     /// Why sources before this place do not count.
     pub(crate) damage: Option<Damage>,
+    /// The newest sources that do not count, for whoever wants what there was before the damage.
+    pub(crate) cut: Option<Cut>,
 }
 
 /// All partitions.
@@ -52,7 +63,7 @@ impl Traces {
 
     pub(crate) fn trace(&mut self, partition: PartitionId) -> &mut Trace {
         let track = self.unseen;
-        let new = move || Trace { track, sources: Vec::new(), damage: None };
+        let new = move || Trace { track, sources: Vec::new(), damage: None, cut: None };
         self.partitions.entry(partition).or_insert_with(new)
     }
 
@@ -114,14 +125,18 @@ impl Traces {
 impl Trace {
     /// The partition begins anew, or is no longer held: what came before does not matter, damaged or not.
     fn begin(&mut self, source: Option<Source>) {
-        self.damage = None;
+        (self.damage, self.cut) = (None, None);
         self.sources.clear();
         self.sources.extend(source);
     }
 
     /// Nothing before this place can be continued.
     pub(crate) fn void(&mut self, damage: &Damage) {
-        self.sources.clear();
+        let sources = std::mem::take(&mut self.sources);
+        let segment = names::segment_number(&damage.file).filter(|_| !sources.is_empty());
+        if let Some(segment) = segment {
+            self.cut = Some(Cut { sources, until: Place { segment, offset: damage.offset } });
+        }
         self.damage = Some(damage.clone());
     }
 

@@ -65,6 +65,33 @@ impl Snapshot {
         }
     }
 
+    /// A snapshot whose table cannot be read, with the partitions that its sound frames make.
+    pub(crate) fn rebuilt(disk: &dyn Disk, log_id: u64, number: u64) -> Result<Snapshot, IoError> {
+        let name = names::snapshot(number);
+        let seed = Seed::of_snapshot(log_id, number);
+        let file = disk.open(&name).map_err(IoError::of("opening", &name))?;
+        let length = file.length().map_err(IoError::of("reading", &name))?;
+        let mut frames = FrameReader::new(file, seed, SNAPSHOT_HEADER_BYTES as u64, length);
+        let mut table = Table::default();
+        let mut begun: Option<Extent> = None;
+        while let Some(item) = frames.next().map_err(IoError::of("reading", &name))? {
+            match item {
+                Item::Frame { offset, header, .. } if header.kind == Kind::PartitionBegun => {
+                    let (partition, seq) = (header.partition, header.seq);
+                    begun = Some(Extent { partition, seq, start: offset, end: offset });
+                }
+                Item::Frame { offset, header, .. } if header.kind == Kind::PartitionEnded => {
+                    let end = offset + header.frame_bytes();
+                    let whole = begun.take().filter(|begun| begun.partition == header.partition);
+                    table.0.extend(whole.map(|begun| Extent { end, ..begun }));
+                }
+                // Damage between beginning and end is found when the partition is read.
+                _ => {}
+            }
+        }
+        Ok(Snapshot { number, table, seed })
+    }
+
     /// Gives what the snapshot says of the partition to `take`, which returns false to stop; the bytes read. `Err` of the
     /// inner result is damage, after which what was given is void.
     pub(crate) fn read(
@@ -106,6 +133,20 @@ impl Snapshot {
     pub(crate) fn find(&self, partition: PartitionId) -> Option<&Extent> {
         self.table.find(partition)
     }
+}
+
+/// The first segment of the log that a snapshot's header names; `None` if the file is too short to have one.
+pub(crate) fn first_segment(disk: &dyn Disk, number: u64) -> Result<Option<u64>, IoError> {
+    let name = names::snapshot(number);
+    let file = disk.open(&name).map_err(IoError::of("opening", &name))?;
+    let mut header = [0; SNAPSHOT_HEADER_BYTES];
+    if file.length().map_err(IoError::of("reading", &name))? < header.len() as u64 {
+        return Ok(None);
+    }
+    file.read_exact_at(0, &mut header).map_err(IoError::of("reading", &name))?;
+    let mut fields = Fields(&header);
+    // The magic, the log and the number stand before it.
+    Ok((0..3).try_for_each(|_| fields.u64().map(drop)).and_then(|()| fields.u64()))
 }
 
 /// How far a partition was read.
