@@ -123,6 +123,10 @@ fn render(dir: &Path, report: &Report) -> String {
         let incomplete = ranges(incomplete.map(|partition| partition.partition));
         text += &format!("a copy had not arrived completely, other nodes have it: {incomplete}\n");
     }
+    let snapshots = damaged_in_snapshots(report);
+    if !snapshots.is_empty() {
+        text += &format!("but damaged in a snapshot: {}\n", ranges(snapshots.into_iter()));
+    }
     if !report.refused.is_empty() {
         let refused = ranges(report.refused.keys().copied());
         text += &format!("partitions that cannot be recovered: {} ({refused})\n", report.refused.len());
@@ -138,6 +142,15 @@ fn render(dir: &Path, report: &Report) -> String {
         text += &format!("\n{}", lines(damage.iter().map(|damage| format!("{damage}\n"))));
     }
     text + if report.is_sound() { "\nsound\n" } else { "\ndamaged\n" }
+}
+
+/// Recovery reads the partitions of a snapshot only when it comes to them, so they count as recoverable.
+fn damaged_in_snapshots(report: &Report) -> BTreeSet<PartitionId> {
+    let snapshots = report.files.iter().filter(|file| file.needed && file.name.ends_with(".snap"));
+    let damaged: BTreeSet<_> =
+        snapshots.flat_map(|file| &file.unsound).filter_map(|damage| damage.partition).collect();
+    let recoverable = report.partitions.iter().map(|found| found.partition);
+    recoverable.filter(|partition| damaged.contains(partition)).collect()
 }
 
 fn file_line(file: &FileReport) -> String {

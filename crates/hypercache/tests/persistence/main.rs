@@ -6,6 +6,9 @@ use node::{Client, Node, check_directory};
 use std::path::Path;
 use std::time::Duration;
 
+/// The first files of a log.
+const SEGMENT: &str = "aof-0000000001.log";
+const SNAPSHOT: &str = "snapshot-0000000001.snap";
 /// Keys of one partition, by their tag.
 const TOGETHER: &str = "{together}";
 
@@ -183,9 +186,9 @@ fn flip(file: &Path, at: usize) {
     std::fs::write(file, bytes).expect("writable");
 }
 
-/// The sentence that begins with the name of the segment.
-fn sentence<'a>(text: &'a str, end: &str) -> &'a str {
-    let start = text.find("aof-0000000001.log is damaged at offset ").unwrap_or_else(|| panic!("{text}"));
+/// The sentence that begins with the name of the damaged file.
+fn sentence<'a>(text: &'a str, file: &str, end: &str) -> &'a str {
+    let start = text.find(&format!("{file} is damaged at offset ")).unwrap_or_else(|| panic!("{text}"));
     let rest = &text[start..];
     &rest[..rest.find(end).unwrap_or_else(|| panic!("{text}")) + end.len()]
 }
@@ -202,7 +205,7 @@ fn a_damaged_byte_is_refused_told_and_got_round() {
     assert!(refusal.contains(&format!("`hypercache check {log_path} --extract FILE`")), "{refusal}");
     let (code, said) = check_directory(Path::new(&log_path), None);
     assert_eq!(code, Some(1), "{said}");
-    assert_eq!(sentence(&said, ")"), sentence(&refusal, ")"), "the same place and reason");
+    assert_eq!(sentence(&said, SEGMENT, ")"), sentence(&refusal, SEGMENT, ")"), "the same place and reason");
     assert!(
         said.contains("partitions that cannot be recovered: 1 (") && said.ends_with("\ndamaged\n"),
         "{said}"
@@ -251,10 +254,38 @@ fn damage_that_may_concern_any_partition_is_told_once() {
     let (code, said) = check_directory(node.path(), None);
     assert_eq!(code, Some(1), "{said}");
     assert!(said.contains("partitions that cannot be recovered: 256 (0-255)\n"), "{said}");
-    assert_eq!(sentence(&said, "(any partition)"), sentence(&refusal, "(any partition)"));
+    let end = "(any partition)";
+    assert_eq!(sentence(&said, SEGMENT, end), sentence(&refusal, SEGMENT, end));
     assert_eq!(said.matches(" is damaged at offset ").count(), 1, "{said}");
     let (_, said) = check_directory(node.path(), Some(&node.path().join("rescued.resp")));
     assert!(said.contains("\n5 keys are in "), "nothing else stands before the damage: {said}");
+}
+
+#[test]
+fn a_damaged_snapshot_is_refused_told_and_got_round() {
+    let (mut node, _) = node_with_ten_together();
+    node.restart();
+    node.client().check(&[("BGSAVE", "Background saving started")]);
+    node.wait_for("aof_rewrites", "1");
+    node.shut_down();
+    let snapshot = node.log_path().join(SNAPSHOT);
+    let bytes = std::fs::read(&snapshot).expect("readable");
+    flip(&snapshot, bytes.windows(8).position(|window| window == b"together").expect("it was saved"));
+    let refusal = node.refusal();
+    let file = node.path().join("rescued.resp");
+    let (code, said) = check_directory(node.path(), Some(&file));
+    assert_eq!(code, Some(1), "{said}");
+    assert_eq!(
+        sentence(&said, SNAPSHOT, ")"),
+        sentence(&refusal, SNAPSHOT, ")"),
+        "the same place and reason"
+    );
+    assert!(said.contains("\nbut damaged in a snapshot: ") && said.contains("\n50 keys are in "), "{said}");
+    // Without its last frame the snapshot has no table; what it holds is found all the same.
+    std::fs::write(&snapshot, &bytes[..bytes.len() - 10]).expect("writable");
+    std::fs::remove_file(&file).expect("it was written");
+    let (code, said) = check_directory(node.path(), Some(&file));
+    assert!(code == Some(1) && said.contains("\n60 keys are in "), "{code:?} {said}");
 }
 
 #[test]
