@@ -86,7 +86,9 @@ pub fn run(config: Config, allocator: Allocator) -> Result<ExitCode, AnyError> {
     }
     let threads = io::start(settings, bound.resp, &shared, wanted)?;
     platform.set_io_backend(threads.backend());
-    let is_alone = config.join.is_empty() && disk.gossip_snapshot().is_none();
+    // Nobody else can have what is damaged here.
+    let is_alone =
+        config.replication_factor == 1 || config.join.is_empty() && disk.gossip_snapshot().is_none();
     let recovered = persistence.as_ref().map(|persistence| persistence.start(is_alone)).transpose()?;
 
     let control_runtime = Builder::new_current_thread().enable_all().build()?;
