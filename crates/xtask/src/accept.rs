@@ -18,7 +18,7 @@ const PEER_PACKAGES: &[(&str, &str)] = &[
 const BENCHES: &[(&str, &str)] = &[("latency", "latency"), ("http", "http"), ("memory", "idle-memory")];
 
 /// The runs that look for faults and reward patience.
-const CAMPAIGNS: &[&str] = &["kill", "pause", "cross-node", "malformed"];
+const CAMPAIGNS: &[&str] = &["kill", "restart", "pause", "cross-node", "malformed"];
 
 /// Runs acceptance lines; `all` when none is named.
 ///

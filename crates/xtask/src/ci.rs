@@ -11,6 +11,7 @@ const TEST_LINES: &[&str] = &[
     "demo",
     "cross-node",
     "kill",
+    "restart",
     "pause",
     "join-leave",
     "idle-memory",

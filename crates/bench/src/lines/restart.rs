@@ -130,7 +130,13 @@ fn everysec(context: &Context, report: &mut Report, random: &mut Random) -> Resu
             oldest = oldest.max(killed - *first_lost);
         }
     }
-    report.at_most("everysec: age of the oldest write lost", oldest.as_secs_f64(), EVERYSEC_LIMIT_S, "s");
+    let (title, oldest) = ("everysec: age of the oldest write lost", oldest.as_secs_f64());
+    if context.short {
+        // It depends on how long the disk takes for one sync, which a machine that does something else stretches.
+        report.note(format!("{title}: {oldest:.3} s, judged by the long form"));
+    } else {
+        report.at_most(title, oldest, EVERYSEC_LIMIT_S, "s");
+    }
     Ok(())
 }
 
