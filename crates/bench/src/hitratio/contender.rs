@@ -43,14 +43,14 @@ impl<'a> Contender<'a> {
     }
 
     fn by_objects(&self, size: u64, requests: &[Request]) -> Result<Found> {
+        let value_bytes = value_bytes(size, requests.len());
         let mut limit = {
             let (server, mut connection) = self.start()?;
-            Limit::measured(&server, self.target, &mut connection, size)?
+            Limit::measured(&server, self.target, &mut connection, size, value_bytes)?
         };
         let (_server, mut connection) = self.start()?;
         limit.apply(&mut connection)?;
-        let value_bytes = Some(value_bytes(size));
-        replay(&mut connection, requests, value_bytes, window_for(size), &mut limit)
+        replay(&mut connection, requests, Some(value_bytes), window_for(size), &mut limit)
     }
 
     /// What a byte of a value takes depends on which values are kept, so whole replays find the limit, each on a fresh server.

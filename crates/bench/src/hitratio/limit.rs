@@ -2,7 +2,7 @@
 //!
 //! What a server takes for a key is measured: one with the same policy is filled with as many keys as the cache is to hold, of the same
 //! value size, and asked. That leaves out what only evictions bring about (remembered hashes), so the number of keys really held is looked
-//! at during the replay, and the limit corrected whenever it is off by more than a hundredth.
+//! at during the replay, and the limit corrected whenever it is off by more than half a hundredth.
 
 use super::connection::{Answer, Connection, memory_figure};
 use crate::Result;
@@ -10,16 +10,18 @@ use crate::peers::servers::{Running, Target};
 use std::thread::sleep;
 use std::time::Duration;
 
-/// A deviation of the number of keys that is left alone.
-const TOLERANCE: f64 = 0.01;
+/// A deviation of the number of keys that is left alone: half of what would be too much.
+const TOLERANCE: f64 = 0.005;
 /// Threads of HyperCache look at directives twenty times a second.
 const EFFECT_AFTER: Duration = Duration::from_millis(100);
 /// The share of the cache, as a divisor, that has to be stored anew before it is called too full once more.
 const STORED_PER_CORRECTION: u64 = 50;
-/// Values are so large that a cache of few keys still outweighs the server's own coming and going, within bounds.
-const CACHE_BYTES: u64 = 2 << 20;
+/// Values are so large that a cache of few keys outweighs the server's own coming and going, within bounds: of their size, and of
+/// what a replay may have to send and receive.
+const CACHE_BYTES: u64 = 8 << 20;
+const REPLAY_BYTES: u64 = 16 << 30;
 const VALUE_BYTES_MIN: u64 = 256;
-const VALUE_BYTES_MAX: u64 = 8 << 10;
+const VALUE_BYTES_MAX: u64 = 64 << 10;
 /// Keys of a fill: numbers that no trace has.
 const FILL_FROM: u64 = 1 << 40;
 const FILL_WINDOW: u64 = 64;
@@ -40,7 +42,7 @@ impl Limit {
         Limit { wanted: u64::MAX, bytes_per_key: 0.0, bytes, stored_before: 0, evicted_before: 0 }
     }
 
-    /// Measures what `wanted` keys take in a server without a limit, which is of no more use afterwards.
+    /// Measures what `wanted` keys with values of a size take in a server without a limit, which is of no more use afterwards.
     ///
     /// # Errors
     /// When the server refuses anything.
@@ -49,12 +51,13 @@ impl Limit {
         target: &Target,
         connection: &mut Connection,
         wanted: u64,
+        value_bytes: usize,
     ) -> Result<Limit> {
         let used = || counted(server, target);
         let empty = used()?;
         for first in (0..wanted).step_by(FILL_WINDOW as usize) {
             let ids = first..wanted.min(first + FILL_WINDOW);
-            ids.clone().for_each(|id| connection.push_set(FILL_FROM + id, value_bytes(wanted)));
+            ids.clone().for_each(|id| connection.push_set(FILL_FROM + id, value_bytes));
             connection.send()?;
             for _ in ids {
                 connection.answer()?;
@@ -112,9 +115,10 @@ impl Limit {
     }
 }
 
-/// The size of the values of a cache of so many keys.
-pub(super) fn value_bytes(keys: u64) -> usize {
-    (CACHE_BYTES / keys.max(1)).clamp(VALUE_BYTES_MIN, VALUE_BYTES_MAX) as usize
+/// The size of the values in a cache of so many keys, for so many requests.
+pub(super) fn value_bytes(keys: u64, requests: usize) -> usize {
+    let affordable = (REPLAY_BYTES / (requests as u64).max(1)).clamp(VALUE_BYTES_MIN, VALUE_BYTES_MAX);
+    (CACHE_BYTES / keys.max(1)).clamp(VALUE_BYTES_MIN, affordable) as usize
 }
 
 /// Memory that a server counts against its limit: Redis all of it, HyperCache what came after its start.
@@ -134,6 +138,7 @@ mod tests {
 
     #[test]
     fn values_of_small_caches_are_large() {
-        assert_eq!([76, 1_869, 76_254].map(value_bytes), [8_192, 1_122, 256]);
+        let sizes = [(90, 135_702), (76, 5_000_000), (1_869, 914_145), (76_254, 3_912_296)];
+        assert_eq!(sizes.map(|(keys, requests)| value_bytes(keys, requests)), [65_536, 3_435, 4_488, 256]);
     }
 }

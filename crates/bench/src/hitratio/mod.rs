@@ -27,9 +27,9 @@ use std::time::Instant;
 use table::Measured;
 
 const USAGE: &str = "\
-usage: acceptance hitratio [--short] [--trace NAME...] [--policy NAME...] [--binary PATH]
+usage: acceptance hitratio [--short] [--trace NAME...] [--share SHARE...] [--policy NAME...] [--binary PATH]
 
-A policy is a value of maxmemory-policy, with redis: before it for that of Redis. Without --policy all rows are measured with
+A share is of a trace's keys, such as 0.01. A policy is a value of maxmemory-policy, with redis: before it for that of Redis. Without --policy all rows are measured with
 those that are judged, and some with the others.";
 
 /// Policies measured on short traces besides those that are judged.
@@ -45,6 +45,7 @@ struct Settings {
     traces_dir: PathBuf,
     short: bool,
     traces: Vec<String>,
+    shares: Vec<String>,
     policies: Vec<String>,
 }
 
@@ -58,6 +59,7 @@ impl Settings {
             traces_dir: std::env::var_os("HYPERCACHE_TRACES").map_or_else(beside, PathBuf::from),
             short: false,
             traces: Vec::new(),
+            shares: Vec::new(),
             policies: Vec::new(),
         };
         let mut list: Option<&mut Vec<String>> = None;
@@ -67,6 +69,7 @@ impl Settings {
                 "--short" => settings.short = true,
                 "--binary" => settings.binary = rest.next().ok_or("--binary needs a value")?.into(),
                 "--trace" => list = Some(&mut settings.traces),
+                "--share" => list = Some(&mut settings.shares),
                 "--policy" => list = Some(&mut settings.policies),
                 name if !name.starts_with('-') => {
                     list.as_mut().ok_or(format!("what is {name}?"))?.push(name.to_owned());
@@ -77,11 +80,12 @@ impl Settings {
         Ok(settings)
     }
 
-    fn wants_trace(&self, trace: &str) -> bool {
-        if !self.traces.is_empty() {
-            return self.traces.iter().any(|name| name == trace);
-        }
-        !self.short || SHORT.contains(&trace)
+    fn wants_row(&self, row: &Row) -> bool {
+        let share = row.share.to_string();
+        let is_chosen =
+            |chosen: &[String], name: &str| chosen.is_empty() || chosen.iter().any(|it| it == name);
+        let fits = !self.short || !self.traces.is_empty() || SHORT.contains(&row.trace.as_str());
+        fits && is_chosen(&self.traces, &row.trace) && is_chosen(&self.shares, &share)
     }
 
     /// The columns of the table.
@@ -106,7 +110,7 @@ impl Settings {
 
     /// Whether all rows are measured that a mean is asked of.
     fn is_whole(&self) -> bool {
-        !self.short && self.traces.is_empty()
+        !self.short && self.traces.is_empty() && self.shares.is_empty()
     }
 }
 
@@ -150,7 +154,7 @@ fn measure_all(settings: &Settings, rows: Vec<Row>) -> Result<bool> {
     let columns = settings.columns();
     let mut measured: Vec<Measured> = Vec::new();
     let mut trace = (String::new(), Vec::new());
-    for row in rows.into_iter().filter(|row| settings.wants_trace(&row.trace)) {
+    for row in rows.into_iter().filter(|row| settings.wants_row(row)) {
         if trace.0 != row.trace {
             let path = settings.traces_dir.join(format!("{}.trc.zst", row.trace));
             trace = (row.trace.clone(), trace::read(&path)?);
@@ -167,7 +171,9 @@ fn measure_all(settings: &Settings, rows: Vec<Row>) -> Result<bool> {
                 .measure(&row, &trace.1)
                 .map_err(|error| format!("{} on {}: {error}", contender.name, row.label()))?;
             let rate = trace.1.len() as f64 / began.elapsed().as_secs_f64() / 1e3;
-            println!("  {:<26} {name:<18} {:<16} {rate:.0}k req/s", row.label(), table::cell(&result));
+            let (least, most) = result.held_range;
+            let cell = table::cell(&result);
+            println!("  {:<26} {name:<18} {cell:<16} {least} to {most}, {rate:.0}k req/s", row.label());
             found.push(Some(result));
         }
         measured.push(Measured { row, found });

@@ -16,8 +16,9 @@ use std::ops::RangeInclusive;
 /// Requests of a window; it is a fiftieth of the cache between these.
 const WINDOW: RangeInclusive<u64> = 2..=64;
 const WINDOWS_PER_CACHE: u64 = 50;
-/// Requests at least between two looks at how many keys are held.
-const REQUESTS_PER_LOOK: u64 = 2_000;
+/// Looks at how many keys are held, while as many requests are served as there are keys; and requests between two at least.
+const LOOKS_PER_CACHE: u64 = 8;
+const REQUESTS_PER_LOOK_MIN: u64 = 1_000;
 
 /// What a replay found.
 #[derive(Clone, Debug)]
@@ -26,6 +27,8 @@ pub(super) struct Found {
     pub(super) hit_ratio: f64,
     /// Keys held, the mean of all looks since the cache was full.
     pub(super) held: f64,
+    /// The fewest and the most of them.
+    pub(super) held_range: (u64, u64),
 }
 
 /// Replays a trace whose values all have the size `value_bytes`, or those of the trace if there is none.
@@ -61,7 +64,7 @@ pub(super) fn replay(
         served += window.len() as u64;
         rest = after;
         if served >= next_look || rest.is_empty() {
-            next_look = served + limit.wanted().max(REQUESTS_PER_LOOK);
+            next_look = served + (limit.wanted() / LOOKS_PER_CACHE).max(REQUESTS_PER_LOOK_MIN);
             let keys = connection.keys()?;
             // Every SET but the last was of a key that was not there.
             if limit.correct(connection, keys, misses - missed.len() as u64)? {
@@ -71,7 +74,9 @@ pub(super) fn replay(
     }
     let hits = requests.len() as u64 - misses;
     let mean = held.iter().sum::<u64>() as f64 / held.len().max(1) as f64;
-    Ok(Found { hit_ratio: hits as f64 / requests.len().max(1) as f64 * 100.0, held: mean })
+    let range = (held.iter().min().copied().unwrap_or(0), held.iter().max().copied().unwrap_or(0));
+    let hit_ratio = hits as f64 / requests.len().max(1) as f64 * 100.0;
+    Ok(Found { hit_ratio, held: mean, held_range: range })
 }
 
 /// The window for a cache of so many keys.

@@ -72,7 +72,8 @@ mod tests {
         let text = "\noltp,objects,0.1,18688,LRU,0.6,,x\noltp,objects,0.1,18688,S3FIFO,0.7,,x\n";
         let judged = |hit_ratio: f64| {
             let row = figures::rows(text).remove(0);
-            let measured = Measured { row, found: vec![Some(Found { hit_ratio, held: 18_600.4 })] };
+            let measured =
+                Measured { row, found: vec![Some(Found { hit_ratio, held: 18_600.4, held_range: (0, 0) })] };
             (markdown(&[JUDGED], std::slice::from_ref(&measured)), judge(&[JUDGED], &[measured], true))
         };
         let (table, report) = judged(70.0);
