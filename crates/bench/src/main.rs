@@ -14,6 +14,7 @@
 mod cluster;
 mod context;
 mod histogram;
+mod hitratio;
 mod http_client;
 mod lines;
 mod load;
@@ -41,9 +42,11 @@ const EXIT_USAGE: u8 = 2;
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    // Its figures are ratios between servers with options of their own, not a line of the table.
-    if let Some(("peers", rest)) = arguments.split_first().map(|(first, rest)| (first.as_str(), rest)) {
-        return peers::main(rest);
+    // Comparisons with others have options and tables of their own; they are not lines of the table.
+    match arguments.split_first().map(|(first, rest)| (first.as_str(), rest)) {
+        Some(("peers", rest)) => return peers::main(rest),
+        Some(("hitratio", rest)) => return hitratio::main(rest),
+        _ => {}
     }
     if arguments.is_empty() || arguments.iter().any(|argument| argument == "--help") {
         println!("{}", usage());
@@ -72,7 +75,7 @@ fn usage() -> String {
     for line in LINES {
         text.push_str(&format!("  {:<16} {}\n", line.name, line.what));
     }
-    text.push_str("\nor: acceptance peers [--help]\n");
+    text.push_str("\nor: acceptance peers|hitratio [--help]\n");
     text
 }
 

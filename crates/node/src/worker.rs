@@ -205,6 +205,12 @@ impl Worker {
         self.corked.front().map_or(next, |(until, _)| next.min(*until))
     }
 
+    /// Reads the directives that may change while the server runs.
+    fn refresh_limits(&mut self) {
+        self.limits = self.shared.platform.limits();
+        self.shared.set_eviction_policy(self.limits.eviction);
+    }
+
     /// Timers: retries, timeouts, expiry, attaching of replicas.
     pub fn tick(&mut self) {
         self.begin_turn();
@@ -215,8 +221,7 @@ impl Worker {
         }
         if self.now >= self.timeout_at {
             self.timeout_at = self.now + TIMEOUT_PERIOD;
-            self.limits = self.shared.platform.limits();
-            self.shared.set_eviction_policy(self.limits.eviction);
+            self.refresh_limits();
             self.shared.digest_evictions();
             self.time_out_forwards();
             self.expire_keys();

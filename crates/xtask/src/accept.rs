@@ -14,6 +14,10 @@ const PEER_PACKAGES: &[(&str, &str)] = &[
     ("util-linux", "/usr/bin/taskset"),
 ];
 
+/// What the comparison of hit ratios needs: servers are bound to processors there as well.
+const HIT_RATIO_PACKAGES: &[(&str, &str)] =
+    &[("redis-server", "/usr/bin/redis-server"), ("util-linux", "/usr/bin/taskset")];
+
 /// Benches by their short names, with the acceptance run that measures each.
 const BENCHES: &[(&str, &str)] = &[("latency", "latency"), ("http", "http"), ("memory", "idle-memory")];
 
@@ -40,39 +44,49 @@ pub(crate) fn accept(root: &Path, arguments: &[String]) -> Result<()> {
 /// # Errors
 /// As for [`accept`], and for a name that is none.
 pub(crate) fn bench(root: &Path, arguments: &[String]) -> Result<()> {
-    let (name, rest) = arguments.split_first().ok_or("which bench: latency, http, memory or peers?")?;
-    if name == "peers" {
-        return peers(root, rest);
+    let (name, rest) =
+        arguments.split_first().ok_or("which bench: latency, http, memory, peers or hitratio?")?;
+    match name.as_str() {
+        "peers" => {
+            install_peers(root)?;
+            return comparison(root, arguments);
+        }
+        "hitratio" => {
+            install_packages(root, HIT_RATIO_PACKAGES)?;
+            return comparison(root, arguments);
+        }
+        _ => {}
     }
     let (_, line) =
         BENCHES.iter().find(|(bench, _)| bench == name).ok_or_else(|| format!("no bench named {name:?}"))?;
     accept(root, &with_name(line, rest))
 }
 
-/// Compares with other servers; see `crates/bench/src/peers`.
-fn peers(root: &Path, arguments: &[String]) -> Result<()> {
-    install_peers(root)?;
+/// Compares with other servers; see `crates/bench/src/peers` and `hitratio`.
+fn comparison(root: &Path, arguments: &[String]) -> Result<()> {
     cargo(root, &["build", "--release", "--locked", "-p", "hypercache", "-p", "bench"])?;
     let program = root.join("target/release/acceptance").display().to_string();
-    let arguments: Vec<&str> = std::iter::once("peers").chain(arguments.iter().map(String::as_str)).collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     run(root, &program, &arguments)
 }
 
-fn install_peers(root: &Path) -> Result<()> {
-    let missing: Vec<&str> = PEER_PACKAGES
-        .iter()
-        .filter(|(_, file)| !Path::new(file).exists())
-        .map(|(package, _)| *package)
-        .collect();
-    if !missing.is_empty() {
-        if !on_path("apt-get") {
-            return Err(format!("please install by hand: {}", missing.join(", ")));
-        }
-        run(root, "apt-get", &["update", "-q"])?;
-        let mut arguments = vec!["install", "--no-install-recommends", "-o", "Dpkg::Use-Pty=0", "-q", "-y"];
-        arguments.extend(missing);
-        run(root, "apt-get", &arguments)?;
+fn install_packages(root: &Path, packages: &[(&str, &str)]) -> Result<()> {
+    let missing: Vec<&str> =
+        packages.iter().filter(|(_, file)| !Path::new(file).exists()).map(|(package, _)| *package).collect();
+    if missing.is_empty() {
+        return Ok(());
     }
+    if !on_path("apt-get") {
+        return Err(format!("please install by hand: {}", missing.join(", ")));
+    }
+    run(root, "apt-get", &["update", "-q"])?;
+    let mut arguments = vec!["install", "--no-install-recommends", "-o", "Dpkg::Use-Pty=0", "-q", "-y"];
+    arguments.extend(missing);
+    run(root, "apt-get", &arguments)
+}
+
+fn install_peers(root: &Path) -> Result<()> {
+    install_packages(root, PEER_PACKAGES)?;
     let venv = tools::tools_dir(root).join("venv");
     let pip = venv.join("bin/pip").display().to_string();
     if !Path::new(&pip).exists() {

@@ -34,6 +34,8 @@ usage: cargo xtask COMMAND
   bench latency|http|memory  the acceptance runs that are benches
   bench peers [--rounds N] [--workload NAME..] [--peers NAME,..] [--short] [--seconds S]
                              beside Valkey, Redis and memcached; a whole run writes docs/performance.md
+  bench hitratio [--short] [--trace NAME..] [--share SHARE..] [--policy NAME..]
+                             hit ratios of recorded traces, beside Redis and simulators
   campaign kill|restart|pause|cross-node|malformed [--rounds N] [--operations N] [--seed N]
                              long forms of the runs that search for faults
 ";

@@ -14,7 +14,7 @@ mod memory;
 mod pairs;
 mod plot;
 mod results;
-mod servers;
+pub(crate) mod servers;
 mod throughput;
 mod workloads;
 

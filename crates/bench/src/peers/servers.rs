@@ -16,11 +16,11 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 /// The processor that servers are pinned to.
-pub(super) const SERVER_PROCESSOR: &str = "0";
+pub(crate) const SERVER_PROCESSOR: &str = "0";
 /// The processor that the load generator is pinned to.
 pub(super) const LOAD_PROCESSOR: &str = "1";
 /// Both, for what shares them.
-pub(super) const BOTH_PROCESSORS: &str = "0,1";
+pub(crate) const BOTH_PROCESSORS: &str = "0,1";
 
 /// Where Debian's libjemalloc2 puts its library.
 const JEMALLOC: &str = "/usr/lib/x86_64-linux-gnu/libjemalloc.so.2";
@@ -47,18 +47,38 @@ enum Kind {
 }
 
 /// A server that can be started.
-pub(super) struct Target {
+pub(crate) struct Target {
     /// Its name in tables.
-    pub(super) name: &'static str,
+    pub(crate) name: &'static str,
     /// What it says of its version.
-    pub(super) version: String,
+    pub(crate) version: String,
     kind: Kind,
     program: PathBuf,
 }
 
 impl Target {
+    /// HyperCache on the event loop that it chooses by itself.
+    ///
+    /// # Errors
+    /// When the program does not run.
+    pub(crate) fn hypercache(program: &Path) -> Result<Target> {
+        let version = version(program, "--version")?;
+        let kind = Kind::HyperCache { backend: None };
+        Ok(Target { name: "HyperCache", version, kind, program: program.to_path_buf() })
+    }
+
+    /// Redis as Debian packages it.
+    ///
+    /// # Errors
+    /// When the program does not run.
+    pub(crate) fn redis() -> Result<Target> {
+        let program = PathBuf::from("/usr/bin/redis-server");
+        let version = version(&program, "--version")?;
+        Ok(Target { name: REDIS, version, kind: Kind::Redis, program })
+    }
+
     /// Whether it is one of ours.
-    pub(super) fn is_hypercache(&self) -> bool {
+    pub(crate) fn is_hypercache(&self) -> bool {
         matches!(self.kind, Kind::HyperCache { .. })
     }
 
@@ -208,9 +228,9 @@ fn version(program: &Path, flag: &str) -> Result<String> {
 }
 
 /// A server process; it ends with this value.
-pub(super) struct Running {
+pub(crate) struct Running {
     /// Where it listens.
-    pub(super) address: SocketAddr,
+    pub(crate) address: SocketAddr,
     /// The name of its protocol to the load generator.
     pub(super) protocol: &'static str,
     child: Child,
@@ -222,7 +242,7 @@ impl Running {
     ///
     /// # Errors
     /// When it does not come up; with the end of what it printed.
-    pub(super) fn start(target: &Target, processors: &str, threads: usize) -> Result<Running> {
+    pub(crate) fn start(target: &Target, processors: &str, threads: usize) -> Result<Running> {
         Running::start_with(target, processors, threads, &[])
     }
 
@@ -230,7 +250,7 @@ impl Running {
     ///
     /// # Errors
     /// As for [`Running::start`].
-    pub(super) fn start_with(
+    pub(crate) fn start_with(
         target: &Target,
         processors: &str,
         threads: usize,

@@ -519,9 +519,19 @@ impl Worker {
 
     /// Whether there is no room for more data, and none could be made by eviction.
     pub(super) fn is_out_of_memory(&mut self) -> bool {
+        if self.has_room() {
+            return false;
+        }
+        // Before a client is told so, look whether CONFIG SET has changed limit or policy since the last tick.
+        self.refresh_limits();
+        !self.has_room()
+    }
+
+    /// Makes room by eviction if there is none.
+    fn has_room(&mut self) -> bool {
         let limit = self.limits.memory_bytes_max;
         if limit == 0 || self.shared.memory_used() <= limit {
-            return false;
+            return true;
         }
         let (mut count, pump) = (0, &mut self.pump);
         let room = self.shared.make_room(limit, self.now, &mut |evicted| {
@@ -529,7 +539,7 @@ impl Worker {
             pump.extend(evicted);
         });
         self.stat(Counter::Evicted, count);
-        room == Room::None
+        room == Room::Enough
     }
 }
 
