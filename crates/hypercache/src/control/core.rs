@@ -74,6 +74,8 @@ pub(super) struct Core {
     pub(super) leaving: AtomicBool,
     /// The lease is given up and never extended again. A lock, so that no grant on its way can revive it.
     pub(super) retired: Mutex<bool>,
+    /// Why, if it is to do with this node's own disk.
+    pub(super) failure: std::sync::OnceLock<String>,
     /// Told once a graceful leave is done.
     pub(super) exit: Arc<Notify>,
     pub(super) tasks: Tasks,

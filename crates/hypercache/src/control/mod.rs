@@ -189,6 +189,7 @@ impl Control {
             in_force: tokio::sync::watch::Sender::default(),
             leaving: false.into(),
             retired: false.into(),
+            failure: std::sync::OnceLock::new(),
             exit,
             tasks: Tasks::here(),
         });
@@ -215,7 +216,9 @@ impl Control {
 
     /// Whether this node may serve what it owns.
     pub fn is_healthy(&self) -> bool {
-        self.core.raft.map().is_bootstrapped() && self.core.plane.may_serve(self.core.clock.mono())
+        self.failure().is_none()
+            && self.core.raft.map().is_bootstrapped()
+            && self.core.plane.may_serve(self.core.clock.mono())
     }
 
     /// Members that are alive.
@@ -290,7 +293,14 @@ impl Control {
     /// its lease has run out.
     pub fn fence(&self, reason: &str) {
         self.core.retire();
-        self.core.events.error(format!("this node serves no more: {reason}"));
+        if self.core.failure.set(reason.to_owned()).is_ok() {
+            self.core.events.error(format!("this node serves no more: {reason}"));
+        }
+    }
+
+    /// The reason given to [`Control::fence`], once it was called.
+    pub fn failure(&self) -> Option<&str> {
+        self.core.failure.get().map(String::as_str)
     }
 
     /// Stops serving, tells the others, and ends everything. The node stays a member.

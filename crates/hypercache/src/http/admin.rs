@@ -27,6 +27,8 @@ pub trait Admin: Send + Sync + 'static {
     fn is_ready(&self) -> bool;
     /// Whether this node knows a quorum.
     fn is_healthy(&self) -> bool;
+    /// Why this node serves no more until it is restarted.
+    fn failure(&self) -> Option<&str>;
     /// Members that answer.
     fn cluster_size(&self) -> usize;
     /// Begins to leave; done when that is accepted.
@@ -72,6 +74,10 @@ pub(crate) fn health(server: &Server) -> Response<Body> {
     let mut out = b"{\"healthy\":".to_vec();
     json::boolean(&mut out, healthy);
     write_node(&mut out, server);
+    if let Some(reason) = server.admin.failure() {
+        out.extend_from_slice(b",\"reason\":");
+        json::string(&mut out, reason);
+    }
     out.extend_from_slice(format!(",\"cluster_size\":{}}}", server.admin.cluster_size()).as_bytes());
     respond::json(if healthy { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }, out)
 }

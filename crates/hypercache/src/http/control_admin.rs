@@ -35,6 +35,10 @@ impl Admin for Control {
         Control::is_healthy(self)
     }
 
+    fn failure(&self) -> Option<&str> {
+        Control::failure(self)
+    }
+
     fn cluster_size(&self) -> usize {
         Control::cluster_size(self)
     }

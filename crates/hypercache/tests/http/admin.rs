@@ -25,6 +25,9 @@ fn health_liveness_and_readiness() {
     assert!(client.get("/readyz").text().contains("lease"));
     let answer = client.get("/health");
     assert_eq!((answer.status, answer.json()), (503, health(false)));
+    server.cluster.failure.set("the disk is \"full\"".to_owned()).expect("once");
+    let answer = client.get("/health");
+    assert_eq!((answer.status, &answer.json()["reason"]), (503, &json!("the disk is \"full\"")));
     assert_eq!(client.get("/livez").status, 200, "alive, whatever the cluster does");
 }
 

@@ -10,6 +10,7 @@ use hypercache::http::{
 };
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use tokio::sync::broadcast;
 
@@ -114,6 +115,7 @@ impl Backend for Store {
 pub(crate) struct Cluster {
     pub(crate) ready: AtomicBool,
     pub(crate) healthy: AtomicBool,
+    pub(crate) failure: OnceLock<String>,
     pub(crate) left: AtomicBool,
     pub(crate) forgotten: Mutex<Vec<String>>,
     pub(crate) ring: Mutex<String>,
@@ -125,6 +127,7 @@ impl Default for Cluster {
         Cluster {
             ready: AtomicBool::new(true),
             healthy: AtomicBool::new(true),
+            failure: OnceLock::new(),
             left: AtomicBool::new(false),
             forgotten: Mutex::default(),
             ring: Mutex::new("[{\"partition\":0}]".to_owned()),
@@ -152,6 +155,10 @@ impl Admin for Cluster {
 
     fn is_healthy(&self) -> bool {
         self.healthy.load(Ordering::Relaxed)
+    }
+
+    fn failure(&self) -> Option<&str> {
+        self.failure.get().map(String::as_str)
     }
 
     fn cluster_size(&self) -> usize {
