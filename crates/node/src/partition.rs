@@ -372,6 +372,11 @@ impl State {
         }
     }
 
+    /// Gives up every reply that waits for a commit: whose it is, and whether its command wrote.
+    pub(crate) fn give_up_replies(&mut self) -> impl Iterator<Item = (Target, bool)> {
+        self.waiters.drain(..).map(|waiter| (waiter.target, waiter.wrote))
+    }
+
     /// Releases what has been committed.
     pub(crate) fn settle(&mut self, released: &mut Vec<Target>) {
         let Role::Primary(primary) = &self.role else { return };

@@ -205,6 +205,16 @@ impl Shared {
         self.is_fenced.store(true, Ordering::SeqCst);
         self.lease.revoke();
         self.is_sole_member.store(false, Ordering::SeqCst);
+        // What waits for the disk waits in vain, and its clients have to be told.
+        let mut mail: Vec<Vec<(Target, Delivery)>> = self.mailboxes.iter().map(|_| Vec::new()).collect();
+        for cell in self.cells().iter() {
+            for (target, wrote) in cell.state.lock().give_up_replies() {
+                mail[usize::from(target.worker)].push((target, Delivery::Unconfirmed { wrote }));
+            }
+        }
+        for (worker, deliveries) in mail.into_iter().enumerate() {
+            self.post(worker, Mail::Deliver(deliveries));
+        }
         self.changed();
     }
 

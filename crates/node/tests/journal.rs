@@ -170,6 +170,17 @@ fn nobody_is_told_of_what_the_journal_may_still_lose() {
 }
 
 #[test]
+fn who_waits_for_a_disk_that_failed_is_told() {
+    let mut node = Node::start(&Book::new(true), &BTreeMap::new());
+    assert_eq!(node.run(&["SET k 1", "GET k"]), "");
+    node.shared.fence();
+    node.worker.receive_mail();
+    let told = node.answers(node.client);
+    assert!(told.starts_with("-INDOUBT") && told.contains("-TRYAGAIN"), "{told}");
+    assert_eq!(node.run(&["GET l"]), "", "held until it is given up: this node serves no more");
+}
+
+#[test]
 fn a_restart_finds_what_was_there() {
     for seed in 0..5 {
         let mut random = Random::seeded(seed);

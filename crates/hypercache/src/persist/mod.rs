@@ -195,13 +195,10 @@ impl Persistence {
     }
 
     fn fail(&self, reason: &str) {
-        tracing::error!(
-            reason,
-            "the append-only log has failed: this node serves no more until it is restarted"
-        );
+        tracing::error!("{reason}: this node serves no more until it is restarted");
         self.shared.fence();
         if let Some(tell) = self.on_failure.get() {
-            tell(&format!("the append-only log has failed: {reason}"));
+            tell(reason);
         }
     }
 
