@@ -408,13 +408,13 @@ impl Shared {
         }
     }
 
-    /// The hash of a key as the partitions compute it.
     /// What keys are hashed under.
     #[inline]
     pub(crate) fn hash_seed(&self) -> u64 {
         self.hash_seed.load(Ordering::Relaxed)
     }
 
+    /// The hash of a key as the partitions compute it.
     pub(crate) fn hash(&self, key: &[u8]) -> u64 {
         stdx::hash::hash64(self.hash_seed.load(Ordering::Relaxed), key)
     }
