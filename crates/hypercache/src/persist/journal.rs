@@ -13,6 +13,8 @@ use super::state::PartitionState;
 
 /// How long written bytes wait in memory at most, unless every write is awaited: what a crash of the process may lose.
 const WRITE_PERIOD: Duration = Duration::from_millis(5);
+/// How often the writer looks around when there is nothing to write.
+const LOOK_PERIOD: Duration = Duration::from_millis(100);
 /// How long a thread waits between looks when the disk does not keep up.
 const CONGESTION_PERIOD: Duration = Duration::from_micros(200);
 
@@ -28,6 +30,8 @@ pub(crate) struct LogJournal {
     writer: OnceLock<Thread>,
     writer_sleeps: AtomicBool,
     stopping: AtomicBool,
+    /// The first frame that the log has refused, and why.
+    refused: OnceLock<String>,
 }
 
 impl LogJournal {
@@ -40,11 +44,18 @@ impl LogJournal {
             writer: OnceLock::new(),
             writer_sleeps: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
+            refused: OnceLock::new(),
         }
     }
 
     pub(crate) fn appender(&self) -> &Appender {
         &self.appender
+    }
+
+    /// Why nothing can be kept any more.
+    pub(crate) fn failure(&self) -> Option<String> {
+        let failed = self.appender.failure().map(|failure| failure.to_string());
+        failed.or_else(|| self.refused.get().cloned())
     }
 
     /// Records given since the start.
@@ -74,24 +85,25 @@ impl LogJournal {
     /// Writes and syncs what comes, until [`LogJournal::stop`]; on a thread of its own.
     ///
     /// # Errors
-    /// When the log has failed: nothing that was not durable by then ever will be.
-    pub(crate) fn write(
-        &self,
-        flusher: &Mutex<Flusher>,
-        shared: &Shared,
-    ) -> Result<(), persistence::Failure> {
+    /// When the log has failed: nothing that was not durable by then ever will be. Or when it has refused a frame: what it
+    /// holds is not what was acknowledged.
+    pub(crate) fn write(&self, flusher: &Mutex<Flusher>, shared: &Shared) -> Result<(), String> {
+        let text = |failure: persistence::Failure| failure.to_string();
         self.writer.get_or_init(std::thread::current);
         let mut told = Position(0);
         loop {
             let stopping = self.stopping.load(Ordering::SeqCst);
-            let turn = flusher.lock().turn(self.policy, shared.clock().mono())?;
+            if let Some(refused) = self.refused.get() {
+                return Err(refused.clone());
+            }
+            let turn = flusher.lock().turn(self.policy, shared.clock().mono()).map_err(text)?;
             if self.confirms() && turn.durable > told {
                 told = turn.durable;
                 shared.journal_is_durable(told.0);
             }
             if turn.idle {
                 if stopping {
-                    return flusher.lock().sync().map(drop);
+                    return flusher.lock().sync().map(drop).map_err(text);
                 }
                 self.sleep(turn.written);
             } else if !self.confirms() {
@@ -106,7 +118,7 @@ impl LogJournal {
         let more = self.appender.appended().is_ok_and(|appended| appended > written);
         if !more && !self.stopping.load(Ordering::SeqCst) {
             // Also looks again by itself: syncs may be due.
-            std::thread::park_timeout(Duration::from_millis(100));
+            std::thread::park_timeout(LOOK_PERIOD);
         }
         self.writer_sleeps.store(false, Ordering::SeqCst);
     }
@@ -135,8 +147,8 @@ impl LogJournal {
             }
             Err(AppendError::Failed(_)) => u64::MAX,
             Err(error) => {
-                tracing::error!(%partition, %error, "the log refuses a frame");
                 debug_assert!(false, "{partition}: {error}");
+                self.refused.get_or_init(|| format!("the append-only log refuses a frame: {error}"));
                 u64::MAX
             }
         }

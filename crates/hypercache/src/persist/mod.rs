@@ -164,7 +164,7 @@ impl Persistence {
                 (Arc::clone(self), Arc::clone(&journal), Arc::clone(&flusher));
             std::thread::Builder::new().name("aof-writer".into()).spawn(move || {
                 if let Err(failure) = journal.write(&flusher, &persistence.shared) {
-                    persistence.fail(&failure.to_string());
+                    persistence.fail(&failure);
                 }
             })?
         };
@@ -191,7 +191,7 @@ impl Persistence {
 
     /// Why nothing can be kept any more.
     pub fn failure(&self) -> Option<String> {
-        self.running.get()?.journal.appender().failure().map(|failure| failure.to_string())
+        self.running.get()?.journal.failure()
     }
 
     fn fail(&self, reason: &str) {
