@@ -91,7 +91,7 @@ impl Saver {
         }
     }
 
-    /// Ends [`Saver::run`] after the save under way.
+    /// Ends [`Saver::run`]; a save under way is given up.
     pub(crate) fn stop(&self) {
         self.desk.lock().stopping = true;
         self.changed.notify_all();
@@ -202,6 +202,9 @@ impl Saver {
         self.partitions_done.store(0, Ordering::Relaxed);
         let mut pace = Pace::new(Arc::clone(&self.directives), self.shared.clock().clone());
         for partition in (0..self.shared.map().partitions).map(PartitionId) {
+            if self.desk.lock().stopping {
+                return Err("given up, because the server stops".to_owned());
+            }
             self.save_partition(partition, &mut writer, &mut pace)?;
             self.partitions_done.fetch_add(1, Ordering::Relaxed);
         }
