@@ -107,6 +107,28 @@ impl Registers {
         }
     }
 
+    /// Plays while `writers` threads write through random `nodes`, each its own even share of the lanes.
+    pub(crate) fn under_writes<T>(
+        &self,
+        nodes: &[NodeAddress],
+        writers: usize,
+        pace: Duration,
+        random: &mut Random,
+        play: impl FnOnce(&mut Random) -> T,
+    ) -> T {
+        let (stop, share) = (AtomicBool::new(false), self.lanes.len() / writers);
+        std::thread::scope(|scope| {
+            for writer in 0..writers {
+                let own = writer * share..(writer + 1) * share;
+                let (random, stop) = (Random::seeded(random.next_u64()), &stop);
+                scope.spawn(move || self.write_until(own, nodes, stop, pace, random));
+            }
+            let played = play(random);
+            stop.store(true, Relaxed);
+            played
+        })
+    }
+
     /// Reads random lanes through one node until told to stop.
     ///
     /// What a read may return is fixed before it is sent: nothing older than what was acknowledged by then.

@@ -12,7 +12,7 @@ use crate::placement::keys_by_primary;
 use crate::registers::Registers;
 use crate::report::Report;
 use crate::resp_client::{Outcome, RespClient, outcome_of};
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::Ordering::Relaxed;
 use std::thread::{self, sleep};
 use std::time::{Duration, Instant};
 use stdx::Random;
@@ -39,23 +39,14 @@ pub(crate) fn run(context: &Context) -> Result<Report> {
     let mut cluster = Cluster::formed(&context.binary, &Options::nodes(NODES))?;
     let nodes = cluster.addresses();
     let registers = Registers::new("kill", WRITERS * LANES_PER_WRITER);
-    let stop = AtomicBool::new(false);
     let mut random = Random::seeded(context.seed);
     let mut times = Times::default();
-    let played = thread::scope(|scope| {
-        for writer in 0..WRITERS {
-            let own = writer * LANES_PER_WRITER..(writer + 1) * LANES_PER_WRITER;
-            let random = Random::seeded(random.next_u64());
-            let (registers, nodes, stop) = (&registers, &nodes, &stop);
-            scope.spawn(move || registers.write_until(own, nodes, stop, PACE, random));
-        }
-        let played = (0..rounds).try_for_each(|round| {
+    let played = registers.under_writes(&nodes, WRITERS, PACE, &mut random, |random| {
+        (0..rounds).try_for_each(|round| {
             let victim = random.below(NODES as u64) as usize;
             play_round(&mut cluster, victim, &registers, &mut times)
                 .map_err(|error| format!("round {round}, victim node-{}: {error}", victim + 1).into())
-        });
-        stop.store(true, Relaxed);
-        played
+        })
     });
     registers.verify_all(&nodes);
     Ok(summary(context, &registers, &times, rounds, played))

@@ -11,8 +11,8 @@ use crate::histogram::middle_and_max;
 use crate::registers::Registers;
 use crate::report::Report;
 use crate::resp_client::{Outcome, Reply, RespClient, outcome_of};
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::thread::{self, sleep};
+use std::sync::atomic::Ordering::Relaxed;
+use std::thread::sleep;
 use std::time::{Duration, Instant};
 use stdx::Random;
 
@@ -58,23 +58,14 @@ fn kills(
     let mut cluster = Cluster::formed(&context.binary, &options)?;
     let nodes = cluster.addresses();
     let registers = Registers::new("restart", WRITERS * LANES_PER_WRITER);
-    let stop = AtomicBool::new(false);
     let mut restarts = Vec::new();
-    let played = thread::scope(|scope| {
-        for writer in 0..WRITERS {
-            let own = writer * LANES_PER_WRITER..(writer + 1) * LANES_PER_WRITER;
-            let random = Random::seeded(random.next_u64());
-            let (registers, nodes, stop) = (&registers, &nodes, &stop);
-            scope.spawn(move || registers.write_until(own, nodes, stop, PACE, random));
-        }
-        let played = (0..rounds).try_for_each(|_| {
+    let played = registers.under_writes(&nodes, WRITERS, PACE, random, |random| {
+        (0..rounds).try_for_each(|_| {
             sleep(Duration::from_millis(LOAD_MS.0 + random.below(LOAD_MS.1 - LOAD_MS.0)));
             restarts.push(kill_all(&mut cluster, size)?);
             registers.verify_closed(&nodes);
             Ok(())
-        });
-        stop.store(true, Relaxed);
-        played
+        })
     });
     if played.is_ok() {
         registers.verify_all(&nodes);
