@@ -24,6 +24,20 @@ const BENCHES: &[(&str, &str)] = &[("latency", "latency"), ("http", "http"), ("m
 /// The runs that look for faults and reward patience.
 const CAMPAIGNS: &[&str] = &["kill", "restart", "pause", "cross-node", "malformed"];
 
+/// The campaign of the `persistence` crate: crash images of random work on a simulated disk, `PERSISTENCE_IMAGES` of them.
+const CRASH_IMAGES: &str = "crash-images";
+const CRASH_IMAGES_TEST: &[&str] = &[
+    "test",
+    "--release",
+    "--locked",
+    "-p",
+    "persistence",
+    "campaign_of_crash_images",
+    "--",
+    "--ignored",
+    "--nocapture",
+];
+
 /// Runs acceptance lines; `all` when none is named.
 ///
 /// # Errors
@@ -103,6 +117,9 @@ fn install_peers(root: &Path) -> Result<()> {
 pub(crate) fn campaign(root: &Path, arguments: &[String]) -> Result<()> {
     let (name, rest) =
         arguments.split_first().ok_or_else(|| format!("which campaign: {}?", CAMPAIGNS.join(", ")))?;
+    if name == CRASH_IMAGES {
+        return cargo(root, CRASH_IMAGES_TEST);
+    }
     if !CAMPAIGNS.contains(&name.as_str()) {
         return Err(format!("no campaign named {name:?}"));
     }

@@ -38,6 +38,7 @@ usage: cargo xtask COMMAND
                              hit ratios of recorded traces, beside Redis and simulators
   campaign kill|restart|pause|cross-node|malformed [--rounds N] [--operations N] [--seed N]
                              long forms of the runs that search for faults
+  campaign crash-images      100,000 states in which a crash may leave a disk, or PERSISTENCE_IMAGES of them
 ";
 
 fn main() -> ExitCode {
