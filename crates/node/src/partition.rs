@@ -169,8 +169,15 @@ impl State {
         })
     }
 
-    /// Moves to what the map says. Called for every partition whose epoch has changed.
-    pub(crate) fn assign(&mut self, me: NodeId, assignment: &Assignment, now: Mono) -> Aftermath {
+    /// Moves to what the map says. Called for every partition whose epoch has changed. A node that `is_alone` in its cluster
+    /// keeps no backlog: nobody could come back for it.
+    pub(crate) fn assign(
+        &mut self,
+        me: NodeId,
+        assignment: &Assignment,
+        is_alone: bool,
+        now: Mono,
+    ) -> Aftermath {
         let mut aftermath = Aftermath::default();
         let role = assignment.role_of(me);
         let new_reign = assignment.reign != self.reign;
@@ -195,6 +202,8 @@ impl State {
         }
         if let Role::Primary(primary) = &mut self.role {
             let others: Vec<NodeId> = assignment.in_sync.iter().copied().filter(|node| *node != me).collect();
+            let backlog_bytes = self.kept.as_ref().map_or(0, |kept| kept.backlog_bytes);
+            primary.keep_backlog(if is_alone { 0 } else { backlog_bytes });
             primary.set_peers(assignment.epoch, &others, &assignment.learners, now);
             aftermath.pump = primary.has_peers();
             self.settle(&mut aftermath.released);
@@ -245,12 +254,11 @@ impl State {
             MapRole::None => Role::None,
             MapRole::Primary => {
                 let mut primary = Primary::new(to.reign, log);
-                if let Some(kept) = &self.kept {
-                    primary.keep_backlog(kept.backlog_bytes);
-                    if kept.journal.confirms() {
-                        primary.require_disk();
-                        self.awaited.push_back((kept.journal.position(), primary.last().counter));
-                    }
+                if let Some(kept) = &self.kept
+                    && kept.journal.confirms()
+                {
+                    primary.require_disk();
+                    self.awaited.push_back((kept.journal.position(), primary.last().counter));
                 }
                 note_uncommitted(&primary, &self.store, &mut self.uncommitted);
                 Role::Primary(primary)

@@ -349,7 +349,7 @@ impl Shared {
             if state.epoch == assignment.epoch {
                 continue;
             }
-            let aftermath = state.assign(self.me(), assignment, now);
+            let aftermath = state.assign(self.me(), assignment, is_sole, now);
             let pump = aftermath.pump && !std::mem::replace(&mut state.pump_queued, true);
             drop(state);
             self.watch_by_role(cell.id);

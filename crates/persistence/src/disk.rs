@@ -78,6 +78,18 @@ pub trait AppendFile: Send {
     /// # Errors
     /// As the system says; nothing is known about what was appended since the last sync then.
     fn sync(&mut self) -> io::Result<()>;
+
+    /// The same file, to be synced while another thread appends.
+    fn to_sync(&self) -> Box<dyn SyncFile>;
+}
+
+/// A file that another thread appends to.
+pub trait SyncFile: Send + Sync {
+    /// Makes all durable that was appended before this call.
+    ///
+    /// # Errors
+    /// As the system says; nothing is known about what was appended since the last sync then.
+    fn sync(&self) -> io::Result<()>;
 }
 
 /// A file that is read at any place.

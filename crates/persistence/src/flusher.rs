@@ -1,4 +1,5 @@
-//! The end of the log that has the files: one thread writes and syncs while workers go on appending.
+//! The end of the log that has the files: one thread writes and syncs while workers go on appending; where nobody waits for
+//! a sync, another thread may run it while the first goes on writing ([`BackgroundSync`]).
 //!
 //! Group commit: whatever was appended while one sync ran goes out with the next write and is made durable by the next
 //! sync, however many workers wait for it. Every write begins with a mark that says how far the segment was durable when it
@@ -8,14 +9,14 @@
 //! Any error of writing, and above all of syncing, fails the log for ever: the system may have thrown the pages away and
 //! marked them clean, so a second sync that succeeds proves nothing.
 
-use crate::disk::{AppendFile, Disk};
+use crate::disk::{AppendFile, Disk, SyncFile};
 use crate::error::{Failure, IoError};
 use crate::frame::{FRAME_HEADER_BYTES, Header, Kind, Seed};
 use crate::log::{Position, Shared};
 use crate::names;
 use crate::segment::{self, Ending};
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use stdx::Mono;
 
@@ -40,6 +41,9 @@ pub struct Flusher {
     log_id: u64,
     segment_bytes_max: u64,
     file: Box<dyn AppendFile>,
+    syncing: Arc<Syncing>,
+    /// A sync was handed out by [`Flusher::turn`] and has not come back.
+    is_syncing: bool,
     number: u64,
     /// How the segment would end if it ended now.
     ending: Ending,
@@ -52,6 +56,48 @@ pub struct Flusher {
     last_sync: Mono,
     spare: Vec<u8>,
 }
+
+/// The syncs of one segment, one at a time. An error of the file's pages is reported to one sync only, so the one that meets it
+/// fails the log before the next may begin.
+struct Syncing {
+    shared: Arc<Shared>,
+    number: u64,
+    file: Mutex<Box<dyn SyncFile>>,
+}
+
+impl Syncing {
+    fn new(shared: &Arc<Shared>, number: u64, file: &dyn AppendFile) -> Arc<Syncing> {
+        Arc::new(Syncing { shared: Arc::clone(shared), number, file: Mutex::new(file.to_sync()) })
+    }
+
+    fn sync(&self) -> Result<(), Failure> {
+        let file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+        self.shared.check()?;
+        let name = names::segment(self.number);
+        file.sync().map_err(|error| self.shared.fail(IoError::of("syncing", &name)(error)))
+    }
+}
+
+/// A sync of what was written by some moment, to be run by another thread than the one that writes.
+pub struct BackgroundSync {
+    syncing: Arc<Syncing>,
+    length: u64,
+    written: Position,
+}
+
+impl BackgroundSync {
+    /// Runs it. The outcome is for [`Flusher::synced`].
+    ///
+    /// # Errors
+    /// The log has failed, now or before.
+    pub fn run(self) -> Result<Synced, Failure> {
+        self.syncing.sync()?;
+        Ok(Synced(self))
+    }
+}
+
+/// A [`BackgroundSync`] that has succeeded.
+pub struct Synced(BackgroundSync);
 
 /// Creates segment `number` behind one that ended like `before`: durable, name and header, before anything is in it.
 pub(crate) fn create_segment(
@@ -78,6 +124,8 @@ impl Flusher {
         (number, file, ending): (u64, Box<dyn AppendFile>, Ending),
     ) -> Flusher {
         Flusher {
+            syncing: Syncing::new(&shared, number, &*file),
+            is_syncing: false,
             disk,
             shared,
             log_id,
@@ -126,8 +174,7 @@ impl Flusher {
     pub fn sync(&mut self) -> Result<Position, Failure> {
         self.shared.check()?;
         if self.synced < self.ending.length {
-            let synced = self.file.sync();
-            synced.map_err(|error| self.failed("syncing", error))?;
+            self.syncing.sync()?;
             self.synced = self.ending.length;
         }
         if self.durable < self.written {
@@ -153,28 +200,61 @@ impl Flusher {
         Ok(())
     }
 
-    /// One round of the flusher's thread: writes what is there and syncs if `policy` asks for it by now. When
-    /// there was nothing to do it leaves a mark.
+    /// Takes note of a sync that another thread has run: what it covers is durable.
+    ///
+    /// # Errors
+    /// The log has failed since.
+    pub fn synced(&mut self, Synced(sync): Synced) -> Result<(), Failure> {
+        self.shared.check()?;
+        self.is_syncing = false;
+        // A segment that has ended since was synced when it ended.
+        if sync.syncing.number == self.number {
+            self.synced = self.synced.max(sync.length);
+        }
+        if self.durable < sync.written {
+            self.durable = sync.written;
+            self.shared.set_durable(self.durable);
+        }
+        Ok(())
+    }
+
+    /// One round of the flusher's thread: writes what is there and syncs if `policy` asks for it by now: itself where replies
+    /// wait for it, else by what it hands out, one at a time. When there was nothing to do it leaves a mark.
     ///
     /// # Errors
     /// The log has failed, now or before.
     pub fn turn(&mut self, policy: SyncPolicy, now: Mono) -> Result<Turn, Failure> {
         let before = (self.written, self.durable);
         self.write()?;
-        let due = match policy {
-            SyncPolicy::Always => true,
-            SyncPolicy::EverySecond => now.since(self.last_sync) >= SYNC_INTERVAL,
-            SyncPolicy::Never => false,
-        };
-        if due && self.durable < self.written {
-            self.sync()?;
-            self.last_sync = now;
+        let mut sync = None;
+        match policy {
+            SyncPolicy::Always if self.durable < self.written => {
+                self.sync()?;
+            }
+            SyncPolicy::EverySecond if now.since(self.last_sync) >= SYNC_INTERVAL => {
+                sync = self.begin_sync();
+                if sync.is_some() {
+                    self.last_sync = now;
+                }
+            }
+            _ => {}
         }
         let idle = (self.written, self.durable) == before;
         if idle {
             self.mark()?;
         }
-        Ok(Turn { written: self.written, durable: self.durable, idle })
+        Ok(Turn { written: self.written, durable: self.durable, idle, sync })
+    }
+
+    /// A sync of all that is written, to be run by another thread and reported by [`Flusher::synced`]; none if one is under way
+    /// or there is nothing to sync.
+    pub fn begin_sync(&mut self) -> Option<BackgroundSync> {
+        if self.is_syncing || self.durable == self.written {
+            return None;
+        }
+        self.is_syncing = true;
+        let syncing = Arc::clone(&self.syncing);
+        Some(BackgroundSync { syncing, length: self.ending.length, written: self.written })
     }
 
     /// Ends the segment and begins another: everything written is durable afterwards. Done before a snapshot, it lets the
@@ -188,6 +268,7 @@ impl Flusher {
         let ids = (self.shared.seed, self.log_id);
         let (file, ending) =
             create_segment(&*self.disk, ids, number, self.ending).map_err(|error| self.shared.fail(error))?;
+        self.syncing = Syncing::new(&self.shared, number, &*file);
         (self.number, self.file, self.ending) = (number, file, ending);
         (self.synced, self.marked) = (ending.length, ending.length);
         self.shared.segment.store(number, Ordering::Release);
@@ -224,7 +305,6 @@ impl Flusher {
 }
 
 /// What a round of the flusher did.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Turn {
     /// Everything up to here was handed to the system.
     pub written: Position,
@@ -232,4 +312,6 @@ pub struct Turn {
     pub durable: Position,
     /// Neither moved: the thread may sleep until there is something.
     pub idle: bool,
+    /// A sync that is due, to be run by another thread and reported by [`Flusher::synced`].
+    pub sync: Option<BackgroundSync>,
 }

@@ -40,9 +40,9 @@ mod snapshot;
 mod track;
 
 pub use check::{Entry, FileReport, Report, check, extract};
-pub use disk::{AppendFile, Disk, ReadFile, RealDisk};
+pub use disk::{AppendFile, Disk, ReadFile, RealDisk, SyncFile};
 pub use error::{AppendError, Damage, Failure, IoError, RecoveryError, SnapshotError};
-pub use flusher::{Flusher, SyncPolicy, Turn};
+pub use flusher::{BackgroundSync, Flusher, SyncPolicy, Synced, Turn};
 pub use frame::{FRAME_HEADER_BYTES, Kind};
 pub use log::{Appender, BUFFER_BYTES_MAX, Position};
 pub use manifest::SNAPSHOTS_KEPT_MAX;

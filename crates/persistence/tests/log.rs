@@ -60,6 +60,13 @@ fn policies_sync_when_they_say() {
         for counter in 0..3 {
             append(&log, 0, counter, &["x"]);
             let turn = log.flusher.turn(policy, clock.mono()).expect("a disk that works");
+            if let Some(sync) = turn.sync {
+                let durable = log.appender.durable();
+                let synced = sync.run().expect("a disk that works");
+                assert_eq!(log.appender.durable(), durable, "nobody has said so yet");
+                log.flusher.synced(synced).expect("a disk that works");
+                assert_eq!(log.appender.durable(), turn.written);
+            }
             assert_eq!((turn.idle, Ok(turn.written)), (false, log.appender.appended()));
             syncs.push(disk.syncs() - before);
             clock.advance(Duration::from_millis(600));

@@ -2,9 +2,10 @@
 
 use node::{Journal, Shared};
 use parking_lot::Mutex;
-use persistence::{AppendError, Appender, BUFFER_BYTES_MAX, Flusher, Position, SyncPolicy};
+use persistence::{AppendError, Appender, BUFFER_BYTES_MAX, BackgroundSync, Flusher, Position, SyncPolicy};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc;
 use std::thread::Thread;
 use std::time::Duration;
 use stdx::{Epoch, PartitionId, Seq};
@@ -77,6 +78,10 @@ impl LogJournal {
     /// Ends [`LogJournal::write`] once everything is written and synced.
     pub(crate) fn stop(&self) {
         self.stopping.store(true, Ordering::SeqCst);
+        self.call_writer();
+    }
+
+    fn call_writer(&self) {
         if let Some(writer) = self.writer.get() {
             writer.unpark();
         }
@@ -88,8 +93,37 @@ impl LogJournal {
     /// When the log has failed: nothing that was not durable by then ever will be. Or when it has refused a frame: what it
     /// holds is not what was acknowledged.
     pub(crate) fn write(&self, flusher: &Mutex<Flusher>, shared: &Shared) -> Result<(), String> {
-        let text = |failure: persistence::Failure| failure.to_string();
         self.writer.get_or_init(std::thread::current);
+        std::thread::scope(|scope| {
+            let (to_sync, syncs) = mpsc::channel();
+            if self.policy == SyncPolicy::EverySecond {
+                let syncer = std::thread::Builder::new().name("aof-sync".into());
+                syncer
+                    .spawn_scoped(scope, || self.sync(flusher, syncs))
+                    .map_err(|error| format!("a thread for the append-only log: {error}"))?;
+            }
+            self.write_all(flusher, shared, &to_sync)
+        })
+    }
+
+    /// Runs syncs beside the writer, which a slow disk would otherwise keep from writing.
+    fn sync(&self, flusher: &Mutex<Flusher>, syncs: mpsc::Receiver<BackgroundSync>) {
+        for sync in syncs {
+            let synced = sync.run().and_then(|synced| flusher.lock().synced(synced));
+            if synced.is_err() {
+                // The log has failed: the writer meets that at its next turn, and reports it.
+                self.call_writer();
+            }
+        }
+    }
+
+    fn write_all(
+        &self,
+        flusher: &Mutex<Flusher>,
+        shared: &Shared,
+        to_sync: &mpsc::Sender<BackgroundSync>,
+    ) -> Result<(), String> {
+        let text = |failure: persistence::Failure| failure.to_string();
         let mut told = Position(0);
         loop {
             let stopping = self.stopping.load(Ordering::SeqCst);
@@ -97,6 +131,9 @@ impl LogJournal {
                 return Err(refused.clone());
             }
             let turn = flusher.lock().turn(self.policy, shared.clock().mono()).map_err(text)?;
+            if let Some(sync) = turn.sync {
+                to_sync.send(sync).map_err(|_| "the thread that syncs the append-only log has ended")?;
+            }
             if self.confirms() && turn.durable > told {
                 told = turn.durable;
                 shared.journal_is_durable(told.0);
@@ -125,11 +162,8 @@ impl LogJournal {
 
     /// Something was appended up to `position`: the writer is called, and if it is far behind, this thread waits for it.
     fn appended(&self, position: Position) {
-        if self.writer_sleeps.load(Ordering::Relaxed)
-            && self.writer_sleeps.swap(false, Ordering::SeqCst)
-            && let Some(writer) = self.writer.get()
-        {
-            writer.unpark();
+        if self.writer_sleeps.load(Ordering::Relaxed) && self.writer_sleeps.swap(false, Ordering::SeqCst) {
+            self.call_writer();
         }
         while position.0.saturating_sub(self.appender.written().0) > BUFFER_BYTES_MAX as u64
             && self.appender.failure().is_none()

@@ -4,7 +4,7 @@ use commands::host::SaveError;
 use commands::info::SavingInfo;
 use node::{NoCopy, Shared};
 use parking_lot::{Condvar, Mutex};
-use persistence::{Flusher, SnapshotError, SnapshotSummary, SnapshotWriter, Snapshots};
+use persistence::{Failure, Flusher, SnapshotError, SnapshotSummary, SnapshotWriter, Snapshots};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -183,7 +183,11 @@ impl Saver {
                 );
             }
             Err(failure) => {
-                tracing::error!(%failure, "saving failed");
+                if desk.stopping {
+                    tracing::info!(%failure, "saving ended");
+                } else {
+                    tracing::error!(%failure, "saving failed");
+                }
                 desk.failure = Some(failure);
             }
         }
@@ -197,6 +201,7 @@ impl Saver {
     /// One snapshot. Only what concerns the log as a whole fails it for ever; that is the writer's to report.
     fn save(&self, snapshots: &mut Snapshots) -> Result<SnapshotSummary, String> {
         let text = |error: SnapshotError| error.to_string();
+        self.sync()?;
         self.flusher.lock().rotate().map_err(|failure| failure.to_string())?;
         let mut writer = snapshots.begin().map_err(text)?;
         self.partitions_done.store(0, Ordering::Relaxed);
@@ -209,10 +214,20 @@ impl Saver {
             self.partitions_done.fetch_add(1, Ordering::Relaxed);
         }
         // The marks have to be on the disk before the manifest relies on them.
+        self.sync()?;
         let mut flusher = self.flusher.lock();
         flusher.write().and_then(|_| flusher.sync()).map_err(|failure| failure.to_string())?;
         drop(flusher);
         snapshots.commit(&mut writer).map_err(text)
+    }
+
+    /// Syncs most of the log while its writer goes on, so that a sync which holds the writer up has little to do.
+    fn sync(&self) -> Result<(), String> {
+        let text = |failure: Failure| failure.to_string();
+        let sync = self.flusher.lock().begin_sync();
+        let Some(sync) = sync else { return Ok(()) };
+        let synced = sync.run().map_err(text)?;
+        self.flusher.lock().synced(synced).map_err(text)
     }
 
     fn save_partition(

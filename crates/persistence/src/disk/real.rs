@@ -1,10 +1,11 @@
 //! A directory of the file system, held by one process at a time.
 
-use super::{AppendFile, Disk, ReadFile};
+use super::{AppendFile, Disk, ReadFile, SyncFile};
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Write};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// Held by the running process. The system releases it however the process ends.
 const LOCK: &str = "aof.lock";
@@ -73,11 +74,11 @@ fn make_durably(dir: &Path) -> io::Result<()> {
 impl Disk for RealDisk {
     fn create(&self, name: &str) -> io::Result<Box<dyn AppendFile>> {
         let path = self.path_to_write(name)?;
-        Ok(Box::new(RealFile(OpenOptions::new().append(true).create_new(true).open(path)?)))
+        Ok(Box::new(RealFile(Arc::new(OpenOptions::new().append(true).create_new(true).open(path)?))))
     }
 
     fn open(&self, name: &str) -> io::Result<Box<dyn ReadFile>> {
-        Ok(Box::new(RealFile(File::open(self.dir.join(name))?)))
+        Ok(Box::new(RealFile(Arc::new(File::open(self.dir.join(name))?))))
     }
 
     fn sync_file(&self, name: &str) -> io::Result<()> {
@@ -115,14 +116,25 @@ impl Disk for RealDisk {
     }
 }
 
-struct RealFile(File);
+/// One open file, however many hold it: an error of its pages is reported once, to whoever syncs first.
+struct RealFile(Arc<File>);
 
 impl AppendFile for RealFile {
     fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.0.write_all(bytes)
+        (&*self.0).write_all(bytes)
     }
 
     fn sync(&mut self) -> io::Result<()> {
+        SyncFile::sync(self)
+    }
+
+    fn to_sync(&self) -> Box<dyn SyncFile> {
+        Box::new(RealFile(Arc::clone(&self.0)))
+    }
+}
+
+impl SyncFile for RealFile {
+    fn sync(&self) -> io::Result<()> {
         // The length is part of the data: fdatasync(2) writes the metadata without which it could not be read.
         self.0.sync_data()
     }

@@ -1,7 +1,7 @@
 //! The simulated disk: files in memory, a journal of all that was done, and errors where a test wants them.
 
 use super::image::Inodes;
-use crate::disk::{AppendFile, Disk, ReadFile};
+use crate::disk::{AppendFile, Disk, ReadFile, SyncFile};
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -210,6 +210,16 @@ impl AppendFile for SimFile {
     }
 
     fn sync(&mut self) -> io::Result<()> {
+        SyncFile::sync(self)
+    }
+
+    fn to_sync(&self) -> Box<dyn SyncFile> {
+        Box::new(SimFile { disk: self.disk.clone(), inode: self.inode })
+    }
+}
+
+impl SyncFile for SimFile {
+    fn sync(&self) -> io::Result<()> {
         let inode = self.inode;
         self.disk.state().step(Op::SyncFile { inode }, Some(Op::LoseFile { inode }))
     }

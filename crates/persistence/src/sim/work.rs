@@ -5,10 +5,11 @@ use super::model::{Held, Model, encode_chunk};
 use crate::error::SnapshotError;
 use crate::recovery::{Log, Options, Plan, Progress};
 use crate::snapshot::SnapshotWriter;
-use crate::{Failure, Position};
+use crate::{Failure, Position, SyncPolicy, Synced};
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
-use stdx::{Epoch, PartitionId, Random, Seq};
+use std::time::Duration;
+use stdx::{Clock, Epoch, PartitionId, Random, Seq, Wall};
 
 /// Partitions that the work is about.
 const PARTITIONS: u64 = 5;
@@ -39,6 +40,9 @@ pub struct Work {
     pub snapshots: usize,
     random: Random,
     snapshot: Option<Writing>,
+    clock: Clock,
+    /// A sync that another thread has run, and has not reported.
+    synced: Option<Synced>,
 }
 
 /// A snapshot under way.
@@ -79,6 +83,8 @@ impl Work {
             snapshots: 0,
             random,
             snapshot: None,
+            clock: Clock::manual(Wall(0)),
+            synced: None,
         })
     }
 
@@ -147,16 +153,33 @@ impl Work {
                 self.flusher()?.sync().map(|_| ())
             }
             79 => self.flusher()?.sync().map(|_| ()),
-            80..=81 => {
+            80..=82 => self.background_sync(),
+            83..=84 => {
                 self.flusher()?.rotate()?;
                 Ok(())
             }
-            82..=83 => {
+            85..=86 => {
                 self.marked = self.acknowledged();
                 self.flusher()?.mark()
             }
             _ => self.snapshot_step(),
         }
+    }
+
+    /// A sync beside the writer: run in one step, reported in a later one.
+    fn background_sync(&mut self) -> Result<(), Failure> {
+        if let Some(synced) = self.synced.take() {
+            return self.flusher()?.synced(synced);
+        }
+        self.clock.advance(Duration::from_secs(2));
+        let now = self.clock.mono();
+        let (before, acknowledged) = (self.disk.journal_length(), self.acknowledged());
+        let turn = self.flusher()?.turn(SyncPolicy::EverySecond, now)?;
+        if self.disk.journal_length() > before {
+            self.marked = acknowledged;
+        }
+        self.synced = turn.sync.map(|sync| sync.run()).transpose()?;
+        Ok(())
     }
 
     fn flusher(&mut self) -> Result<&mut crate::Flusher, Failure> {
