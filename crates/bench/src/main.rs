@@ -13,6 +13,7 @@
 
 mod cluster;
 mod context;
+mod durability;
 mod histogram;
 mod hitratio;
 mod http_client;
@@ -45,6 +46,7 @@ fn main() -> ExitCode {
     // Comparisons with others have options and tables of their own; they are not lines of the table.
     match arguments.split_first().map(|(first, rest)| (first.as_str(), rest)) {
         Some(("peers", rest)) => return peers::main(rest),
+        Some(("durability", rest)) => return durability::main(rest),
         Some(("hitratio", rest)) => return hitratio::main(rest),
         _ => {}
     }
@@ -75,7 +77,7 @@ fn usage() -> String {
     for line in LINES {
         text.push_str(&format!("  {:<16} {}\n", line.name, line.what));
     }
-    text.push_str("\nor: acceptance peers|hitratio [--help]\n");
+    text.push_str("\nor: acceptance peers|hitratio|durability [--help]\n");
     text
 }
 

@@ -44,7 +44,16 @@ fn a_disk_that_fails_once_fails_the_log_for_ever() {
 
 #[test]
 fn every_flipped_bit_is_noticed_or_harmless() {
-    let count = setting("PERSISTENCE_IMAGES", 3_000);
+    flip_bits(setting("PERSISTENCE_IMAGES", 3_000));
+}
+
+#[test]
+#[ignore = "the long form: 100,000 bits of logs that were closed, and as many of others"]
+fn campaign_of_bit_flips() {
+    flip_bits(setting("PERSISTENCE_IMAGES", 100_000));
+}
+
+fn flip_bits(count: usize) {
     let closed = flips::flips(seed(), count, true);
     eprintln!("{closed:?}");
     assert_eq!(closed.cut, 0, "a log that was closed in order has no tail that could be torn");

@@ -14,8 +14,8 @@ const PEER_PACKAGES: &[(&str, &str)] = &[
     ("util-linux", "/usr/bin/taskset"),
 ];
 
-/// What the comparison of hit ratios needs: servers are bound to processors there as well.
-const HIT_RATIO_PACKAGES: &[(&str, &str)] =
+/// What comparisons with Redis alone need: servers are bound to processors there as well.
+const REDIS_PACKAGES: &[(&str, &str)] =
     &[("redis-server", "/usr/bin/redis-server"), ("util-linux", "/usr/bin/taskset")];
 
 /// Benches by their short names, with the acceptance run that measures each.
@@ -24,19 +24,9 @@ const BENCHES: &[(&str, &str)] = &[("latency", "latency"), ("http", "http"), ("m
 /// The runs that look for faults and reward patience.
 const CAMPAIGNS: &[&str] = &["kill", "restart", "pause", "cross-node", "malformed"];
 
-/// The campaign of the `persistence` crate: crash images of random work on a simulated disk, `PERSISTENCE_IMAGES` of them.
-const CRASH_IMAGES: &str = "crash-images";
-const CRASH_IMAGES_TEST: &[&str] = &[
-    "test",
-    "--release",
-    "--locked",
-    "-p",
-    "persistence",
-    "campaign_of_crash_images",
-    "--",
-    "--ignored",
-    "--nocapture",
-];
+/// Campaigns of the `persistence` crate on a simulated disk, `PERSISTENCE_IMAGES` cases long, with the test of each.
+const DISK_CAMPAIGNS: &[(&str, &str)] =
+    &[("crash-images", "campaign_of_crash_images"), ("bit-flips", "campaign_of_bit_flips")];
 
 /// Runs acceptance lines; `all` when none is named.
 ///
@@ -58,15 +48,16 @@ pub(crate) fn accept(root: &Path, arguments: &[String]) -> Result<()> {
 /// # Errors
 /// As for [`accept`], and for a name that is none.
 pub(crate) fn bench(root: &Path, arguments: &[String]) -> Result<()> {
-    let (name, rest) =
-        arguments.split_first().ok_or("which bench: latency, http, memory, peers or hitratio?")?;
+    let (name, rest) = arguments
+        .split_first()
+        .ok_or("which bench: latency, http, memory, peers, hitratio or durability?")?;
     match name.as_str() {
         "peers" => {
             install_peers(root)?;
             return comparison(root, arguments);
         }
-        "hitratio" => {
-            install_packages(root, HIT_RATIO_PACKAGES)?;
+        "hitratio" | "durability" => {
+            install_packages(root, REDIS_PACKAGES)?;
             return comparison(root, arguments);
         }
         _ => {}
@@ -117,8 +108,9 @@ fn install_peers(root: &Path) -> Result<()> {
 pub(crate) fn campaign(root: &Path, arguments: &[String]) -> Result<()> {
     let (name, rest) =
         arguments.split_first().ok_or_else(|| format!("which campaign: {}?", CAMPAIGNS.join(", ")))?;
-    if name == CRASH_IMAGES {
-        return cargo(root, CRASH_IMAGES_TEST);
+    if let Some((_, test)) = DISK_CAMPAIGNS.iter().find(|(campaign, _)| campaign == name) {
+        let release = ["test", "--release", "--locked", "-p", "persistence"];
+        return cargo(root, &[&release[..], &[test, "--", "--ignored", "--nocapture"]].concat());
     }
     if !CAMPAIGNS.contains(&name.as_str()) {
         return Err(format!("no campaign named {name:?}"));

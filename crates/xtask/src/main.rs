@@ -36,9 +36,12 @@ usage: cargo xtask COMMAND
                              beside Valkey, Redis and memcached; a whole run writes docs/performance.md
   bench hitratio [--short] [--trace NAME..] [--share SHARE..] [--policy NAME..]
                              hit ratios of recorded traces, beside Redis and simulators
+  bench durability [set] [recovery] [snapshot] [--short] [--rounds N]
+                             what persistence costs and how fast data come back, beside Redis
   campaign kill|restart|pause|cross-node|malformed [--rounds N] [--operations N] [--seed N]
                              long forms of the runs that search for faults
   campaign crash-images      100,000 states in which a crash may leave a disk, or PERSISTENCE_IMAGES of them
+  campaign bit-flips         100,000 flipped bits in closed logs and as many in others, or PERSISTENCE_IMAGES of each
 ";
 
 fn main() -> ExitCode {

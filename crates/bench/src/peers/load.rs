@@ -16,54 +16,54 @@ const TOUCHES: &str = "100000";
 
 /// What a run of the load generator found, times in microseconds.
 #[derive(Clone, Debug, Deserialize)]
-pub(super) struct Found {
+pub(crate) struct Found {
     /// Operations per second.
-    pub(super) rate: f64,
+    pub(crate) rate: f64,
     /// Operations, those of the warm-up included.
-    pub(super) operations_with_warmup: u64,
+    pub(crate) operations_with_warmup: u64,
     /// Fell due and were not sent.
-    pub(super) operations_unsent: u64,
+    pub(crate) operations_unsent: u64,
     /// Error replies.
-    pub(super) errors: u64,
+    pub(crate) errors: u64,
     /// Text of the first.
-    pub(super) first_error: String,
+    pub(crate) first_error: String,
     /// Keys not found.
-    pub(super) misses: u64,
+    pub(crate) misses: u64,
     /// Share of its processor that the load generator used.
-    pub(super) load_cpu_share: Option<f64>,
+    pub(crate) load_cpu_share: Option<f64>,
     /// Latencies.
-    pub(super) latency_us: Latency,
+    pub(crate) latency_us: Latency,
 }
 
 /// Percentiles in microseconds.
 #[derive(Clone, Debug, Deserialize)]
-pub(super) struct Latency {
-    pub(super) p50: f64,
-    pub(super) p99: f64,
+pub(crate) struct Latency {
+    pub(crate) p50: f64,
+    pub(crate) p99: f64,
     #[serde(rename = "p99.9")]
-    pub(super) p999: f64,
-    pub(super) max: f64,
+    pub(crate) p999: f64,
+    pub(crate) max: f64,
 }
 
 /// One measurement: what the load saw and what it cost the server.
 #[derive(Clone, Debug)]
-pub(super) struct Sample {
-    pub(super) found: Found,
+pub(crate) struct Sample {
+    pub(crate) found: Found,
     /// Processor time of the server per operation, in microseconds.
-    pub(super) cpu_us: f64,
+    pub(crate) cpu_us: f64,
 }
 
 /// Where load runs and what it talks to.
-pub(super) struct Generator<'a> {
-    pub(super) binary: &'a Path,
-    pub(super) processors: &'a str,
-    pub(super) address: SocketAddr,
-    pub(super) protocol: &'a str,
+pub(crate) struct Generator<'a> {
+    pub(crate) binary: &'a Path,
+    pub(crate) processors: &'a str,
+    pub(crate) address: SocketAddr,
+    pub(crate) protocol: &'a str,
 }
 
 impl<'a> Generator<'a> {
     /// Load from its own processor.
-    pub(super) fn new(binary: &'a Path, server: &'a Running) -> Generator<'a> {
+    pub(crate) fn new(binary: &'a Path, server: &'a Running) -> Generator<'a> {
         Generator { binary, processors: LOAD_PROCESSOR, address: server.address, protocol: server.protocol }
     }
 
@@ -71,7 +71,7 @@ impl<'a> Generator<'a> {
     ///
     /// # Errors
     /// When the server misbehaves; a run with error replies is no measurement.
-    pub(super) fn run(&self, arguments: &[String]) -> Result<Found> {
+    pub(crate) fn run(&self, arguments: &[String]) -> Result<Found> {
         let output = Command::new("taskset")
             .args(["-c", self.processors])
             .arg(self.binary)
@@ -94,7 +94,7 @@ impl<'a> Generator<'a> {
     ///
     /// # Errors
     /// As for [`Generator::run`].
-    pub(super) fn fill(&self, keys: u64, value_bytes: u64, ttl_s: Option<u64>) -> Result<Found> {
+    pub(crate) fn fill(&self, keys: u64, value_bytes: u64, ttl_s: Option<u64>) -> Result<Found> {
         let mut arguments = words(&["--command", "set", "--distribution", "sequential", "--warmup", "0"]);
         arguments.extend(words(&["--pipeline", FILL_PIPELINE, "--connections", "8"]));
         arguments.extend(["--keys".to_owned(), keys.to_string(), "--requests".to_owned(), keys.to_string()]);
@@ -108,7 +108,7 @@ impl<'a> Generator<'a> {
     ///
     /// # Errors
     /// As for [`Generator::run`].
-    pub(super) fn touch(&self) -> Result<Found> {
+    pub(crate) fn touch(&self) -> Result<Found> {
         let mut arguments = words(&["--command", "get", "--warmup", "0", "--pipeline", FILL_PIPELINE]);
         arguments.extend(words(&["--connections", "8", "--keys", "1000", "--requests", TOUCHES]));
         self.run(&arguments)
@@ -118,7 +118,7 @@ impl<'a> Generator<'a> {
     ///
     /// # Errors
     /// As for [`Generator::run`].
-    pub(super) fn sample(&self, pids: &[u32], arguments: &[String]) -> Result<Sample> {
+    pub(crate) fn sample(&self, pids: &[u32], arguments: &[String]) -> Result<Sample> {
         let total = || pids.iter().map(|pid| cpu_of(*pid)).sum::<Result<Duration>>();
         let before = total()?;
         let found = self.run(arguments)?;
@@ -129,6 +129,6 @@ impl<'a> Generator<'a> {
 }
 
 /// Words as owned arguments.
-pub(super) fn words(words: &[&str]) -> Vec<String> {
+pub(crate) fn words(words: &[&str]) -> Vec<String> {
     words.iter().map(|word| (*word).to_owned()).collect()
 }

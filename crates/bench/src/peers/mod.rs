@@ -9,7 +9,7 @@
 //! and writes into `target/artefacts`.
 
 mod document;
-mod load;
+pub(crate) mod load;
 mod memory;
 mod pairs;
 mod plot;

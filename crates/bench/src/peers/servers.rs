@@ -1,6 +1,7 @@
 //! The servers under comparison: where their programs are, how they are started, and what they cost.
 
 use super::Settings;
+use super::load::words;
 use super::results::Results;
 use crate::Result;
 use crate::cluster::resident_bytes;
@@ -18,7 +19,7 @@ use std::time::{Duration, Instant};
 /// The processor that servers are pinned to.
 pub(crate) const SERVER_PROCESSOR: &str = "0";
 /// The processor that the load generator is pinned to.
-pub(super) const LOAD_PROCESSOR: &str = "1";
+pub(crate) const LOAD_PROCESSOR: &str = "1";
 /// Both, for what shares them.
 pub(crate) const BOTH_PROCESSORS: &str = "0,1";
 
@@ -232,9 +233,13 @@ pub(crate) struct Running {
     /// Where it listens.
     pub(crate) address: SocketAddr,
     /// The name of its protocol to the load generator.
-    pub(super) protocol: &'static str,
+    pub(crate) protocol: &'static str,
     child: Child,
     dir: PathBuf,
+    /// What it was started with.
+    words: Vec<String>,
+    /// Whether jemalloc is loaded into it.
+    jemalloc: bool,
 }
 
 impl Running {
@@ -260,25 +265,41 @@ impl Running {
             free_ports(3)?.try_into().map_err(|_| "free_ports gives what it is asked for")?;
         let dir = std::env::temp_dir().join(format!("hypercache-peers-{}-{}", std::process::id(), ports[0]));
         fs::create_dir_all(&dir)?;
-        let log = fs::File::create(dir.join("log"))?;
-        // Two programs that replace themselves by the next, so the process is the server's: one ends it with us.
-        let mut command = Command::new("setpriv");
-        command.args(["--pdeathsig", "KILL", "taskset", "-c", processors]);
-        command.args(target.command_line(&ports, &dir, threads)).args(more);
-        if target.kind == (Kind::Valkey { jemalloc: true }) {
-            command.env("LD_PRELOAD", JEMALLOC);
-        }
-        let child = command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).spawn()?;
+        let mut words = words(&["--pdeathsig", "KILL", "taskset", "-c", processors]);
+        words.extend(target.command_line(&ports, &dir, threads));
+        words.extend_from_slice(more);
+        let jemalloc = target.kind == (Kind::Valkey { jemalloc: true });
+        let child = launch(&words, &dir, jemalloc)?;
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, ports[0]));
-        let mut running = Running { address, protocol: target.protocol(), child, dir };
-        running.wait_until_writable(target.name)?;
-        if target.kind == (Kind::Valkey { jemalloc: true }) && !running.maps_jemalloc()? {
+        let mut running = Running { address, protocol: target.protocol(), child, dir, words, jemalloc };
+        running.wait_until_writable(target.name, START_TIMEOUT)?;
+        if jemalloc && !running.maps_jemalloc()? {
             return Err("Valkey runs without the jemalloc that was preloaded".into());
         }
         Ok(running)
     }
 
-    fn wait_until_writable(&mut self, name: &str) -> Result<()> {
+    /// Ends the server as a service manager would and starts it again on the same data: how long it takes from its start until it
+    /// takes writes.
+    ///
+    /// # Errors
+    /// When it does not end, or is not up again within `patience`.
+    pub(crate) fn restart(&mut self, name: &str, patience: Duration) -> Result<Duration> {
+        self.signal(Signal::TERM)?;
+        let asked = Instant::now();
+        while self.child.try_wait()?.is_none() {
+            if asked.elapsed() > patience {
+                return Err(format!("{name} does not end").into());
+            }
+            sleep(PROBE_PAUSE);
+        }
+        let started = Instant::now();
+        self.child = launch(&self.words, &self.dir, self.jemalloc)?;
+        self.wait_until_writable(name, patience)?;
+        Ok(started.elapsed())
+    }
+
+    fn wait_until_writable(&mut self, name: &str, patience: Duration) -> Result<()> {
         let started = Instant::now();
         loop {
             let refused = match self.probe() {
@@ -286,7 +307,7 @@ impl Running {
                 Err(error) => error,
             };
             let ended = self.child.try_wait()?;
-            if ended.is_some() || started.elapsed() > START_TIMEOUT {
+            if ended.is_some() || started.elapsed() > patience {
                 let log = fs::read_to_string(self.dir.join("log")).unwrap_or_default();
                 let tail: Vec<&str> = log.lines().rev().take(5).collect();
                 return Err(
@@ -326,7 +347,7 @@ impl Running {
     ///
     /// # Errors
     /// When the process has ended.
-    pub(super) fn pause(&self) -> Result<()> {
+    pub(crate) fn pause(&self) -> Result<()> {
         self.signal(Signal::STOP)
     }
 
@@ -334,9 +355,9 @@ impl Running {
     ///
     /// # Errors
     /// When it does not.
-    pub(super) fn resume(&mut self, name: &str) -> Result<()> {
+    pub(crate) fn resume(&mut self, name: &str) -> Result<()> {
         self.signal(Signal::CONT)?;
-        self.wait_until_writable(name)
+        self.wait_until_writable(name, START_TIMEOUT)
     }
 
     fn signal(&self, signal: Signal) -> Result<()> {
@@ -347,7 +368,7 @@ impl Running {
     ///
     /// # Errors
     /// When it has not.
-    pub(super) fn expect_keys(&self, keys: u64, name: &str) -> Result<()> {
+    pub(crate) fn expect_keys(&self, keys: u64, name: &str) -> Result<()> {
         let held = self.keys()?;
         if held == keys { Ok(()) } else { Err(format!("{name} holds {held} of {keys} keys").into()) }
     }
@@ -370,7 +391,7 @@ impl Running {
     }
 
     /// The process.
-    pub(super) fn pid(&self) -> u32 {
+    pub(crate) fn pid(&self) -> u32 {
         self.child.id()
     }
 
@@ -378,13 +399,23 @@ impl Running {
     ///
     /// # Errors
     /// When the process has ended.
-    pub(super) fn resident(&self) -> Result<u64> {
+    pub(crate) fn resident(&self) -> Result<u64> {
         resident_bytes(self.child.id())
     }
 }
 
+/// Starts a server that ends with this process. Both programs before it replace themselves by the next, so the process is the server's.
+fn launch(words: &[String], dir: &Path, jemalloc: bool) -> Result<Child> {
+    let log = fs::File::create(dir.join("log"))?;
+    let mut command = Command::new("setpriv");
+    if jemalloc {
+        command.env("LD_PRELOAD", JEMALLOC);
+    }
+    Ok(command.args(words).stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).spawn()?)
+}
+
 /// Processor time of a process so far, all threads, in the program and in the kernel: utime and stime, fields 14 and 15 of its `stat` (proc(5)).
-pub(super) fn cpu_of(pid: u32) -> Result<Duration> {
+pub(crate) fn cpu_of(pid: u32) -> Result<Duration> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
     // The name in parentheses may hold spaces; what follows it begins with field 3.
     let (_, fields) = stat.rsplit_once(')').ok_or("a process without a name")?;
