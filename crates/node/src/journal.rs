@@ -51,8 +51,8 @@ pub(crate) struct Kept {
     pub(crate) backlog_bytes: usize,
 }
 
-/// Those bytes of all partitions together, like Redis's `repl-backlog-size`. Only a node with a journal keeps any: its records are
-/// encoded anyway.
+/// Those bytes of all partitions together, like Redis's `repl-backlog-size`. Only a node with a journal
+/// and with others in its cluster keeps any: its records are encoded anyway.
 const BACKLOG_BYTES_ALL: usize = 8 * 1024 * 1024;
 
 impl Kept {
@@ -137,6 +137,18 @@ impl Shared {
         drop(state);
         drop(garbage);
         applied
+    }
+
+    /// Before the first map: effects of a partition will be restored soon. Brings the place of the first key closer.
+    pub fn restore_soon(&self, partition: PartitionId, effects: &[u8]) {
+        let cells = self.cells();
+        if let Some(cell) = cells.get(partition)
+            && let Some(Ok(effect)) = effect::decode(effects).next()
+            && let Some(key) = effect.key()
+        {
+            let state = cell.state.lock();
+            state.store.warm(effect.db(), state.store.hash(key));
+        }
     }
 
     /// Before the first map: forgets what was restored of a partition.

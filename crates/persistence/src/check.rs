@@ -135,7 +135,7 @@ fn walk_file(
     let mut frames = FrameReader::new(file, seed, start, bytes);
     while let Some(item) = frames.next().map_err(IoError::of("reading", name))? {
         match item {
-            Item::Frame { offset, header, payload } => {
+            Item::Frame { offset, header, payload, .. } => {
                 *report.frames.entry(header.kind).or_default() += 1;
                 let (kind, partition, seq) = (header.kind, header.partition, header.seq);
                 take(Entry { file: name, offset, kind, partition, seq, payload });

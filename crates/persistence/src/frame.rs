@@ -138,15 +138,20 @@ impl Header {
     /// The header at the front of `bytes`; `None` if there is none that is sound.
     pub(crate) fn decode(seed: Seed, bytes: &[u8]) -> Option<Header> {
         let (header, _) = bytes.split_first_chunk::<FRAME_HEADER_BYTES>()?;
+        let (sum, covered) = header.split_first_chunk()?;
+        (seed.sum(covered) == u32::from_le_bytes(*sum)).then(|| Header::glance(header))?
+    }
+
+    /// What the front of `bytes` looks like, its checksum unseen: good for a guess.
+    pub(crate) fn glance(bytes: &[u8]) -> Option<Header> {
+        let (header, _) = bytes.split_first_chunk::<FRAME_HEADER_BYTES>()?;
         let mut fields = Fields(header);
-        let sum = fields.u32()?;
-        let covered = fields.0;
+        fields.u32()?;
         let (payload_sum, length) = (fields.u32()?, fields.u32()?);
         let (kind, zero) = (Kind::of(fields.u8()?)?, fields.u8()?);
         let partition = PartitionId(fields.u16()?);
         let seq = Seq { epoch: Epoch(fields.u64()?), counter: fields.u64()? };
-        let sound = zero == 0 && seed.sum(covered) == sum;
-        sound.then_some(Header { kind, partition, seq, length, payload_sum })
+        (zero == 0).then_some(Header { kind, partition, seq, length, payload_sum })
     }
 
     /// Bytes of the whole frame.

@@ -20,12 +20,14 @@ pub(crate) struct FrameReader {
     next: u64,
     window: Vec<u8>,
     window_at: u64,
+    /// The header that was decoded last, and where.
+    decoded: (u64, Option<Header>),
 }
 
 /// What stands at a place of the file.
 pub(crate) enum Item<'a> {
-    /// A sound frame.
-    Frame { offset: u64, header: Header, payload: &'a [u8] },
+    /// A sound frame; `bytes` are all of it.
+    Frame { offset: u64, header: Header, payload: &'a [u8], bytes: &'a [u8] },
     /// Anything else.
     Unsound(Unsound),
 }
@@ -42,7 +44,15 @@ pub(crate) struct Unsound {
 impl FrameReader {
     /// Reads from `start` to `end`.
     pub(crate) fn new(file: Box<dyn ReadFile>, seed: Seed, start: u64, end: u64) -> FrameReader {
-        FrameReader { file, seed, end, next: start, window: Vec::new(), window_at: start }
+        FrameReader {
+            file,
+            seed,
+            end,
+            next: start,
+            window: Vec::new(),
+            window_at: start,
+            decoded: (u64::MAX, None),
+        }
     }
 
     /// Where the next frame begins.
@@ -72,12 +82,14 @@ impl FrameReader {
             return Ok(Some(Item::Unsound(Unsound { offset, header: Some(header), what })));
         }
         self.next = offset + header.frame_bytes();
-        if !self.is_payload_sound(offset, &header)? {
+        let seed = self.seed;
+        let bytes = self.bytes(offset, header.frame_bytes())?;
+        let (_, payload) = bytes.split_at(FRAME_HEADER_BYTES);
+        if seed.sum(payload) != header.payload_sum {
             let what = "the payload does not match its checksum";
             return Ok(Some(Item::Unsound(Unsound { offset, header: Some(header), what })));
         }
-        let payload = self.bytes(offset + FRAME_HEADER_BYTES as u64, u64::from(header.length))?;
-        Ok(Some(Item::Frame { offset, header, payload }))
+        Ok(Some(Item::Frame { offset, header, payload, bytes }))
     }
 
     /// Goes on behind a frame without reading its payload, if the header is sound; false where it is not.
@@ -97,7 +109,19 @@ impl FrameReader {
         if self.end.saturating_sub(offset) < FRAME_HEADER_BYTES as u64 {
             return Ok(None);
         }
-        Ok(Header::decode(seed, self.bytes(offset, FRAME_HEADER_BYTES as u64)?))
+        if self.decoded.0 != offset {
+            self.decoded = (offset, Header::decode(seed, self.bytes(offset, FRAME_HEADER_BYTES as u64)?));
+        }
+        Ok(self.decoded.1)
+    }
+
+    /// What most likely stands at `offset`, as far as that is in memory already: header and payload, neither verified.
+    pub(crate) fn glance(&self, offset: u64) -> Option<(Header, &[u8])> {
+        let skip = usize::try_from(offset.checked_sub(self.window_at)?).ok()?;
+        let window = self.window.get(skip..)?;
+        let header = Header::glance(window)?;
+        let payload = window.get(FRAME_HEADER_BYTES..usize::try_from(header.frame_bytes()).ok()?)?;
+        Some((header, payload))
     }
 
     fn is_payload_sound(&mut self, offset: u64, header: &Header) -> io::Result<bool> {

@@ -24,8 +24,8 @@ const SEGMENT_SLOTS_MIN: usize = 8;
 const SIZES: [usize; 9] = [SEGMENT_SLOTS_MIN, 16, 32, 64, 128, 256, 448, 640, SEGMENT_SLOTS_MAX];
 /// Memory of one slot.
 pub(crate) const SLOT_BYTES: usize = size_of::<Option<Node>>();
-/// Nodes that a split asks for ahead of hashing their keys.
-const SPLIT_AHEAD: usize = 12;
+/// Slots by which a split and a walk ask for nodes ahead of reading them.
+const SLOTS_AHEAD: usize = 16;
 /// Slots of a cache line.
 const LINE_SLOTS: usize = 64 / SLOT_BYTES;
 /// Slots from a node's home on in which it most likely stands.
@@ -195,7 +195,7 @@ impl Segment {
         let mut upper = Segment::with_slots(self.depth + 1, slots_for(upper_len));
         let mut lower = Segment::with_slots(self.depth + 1, slots_for(self.len() - upper_len));
         for slot in 0..self.slots() {
-            if let Some(Some(ahead)) = self.slots.get(slot + SPLIT_AHEAD) {
+            if let Some(Some(ahead)) = self.slots.get(slot + SLOTS_AHEAD) {
                 ahead.prefetch();
             }
             if let Some(node) = self.slots[slot].take() {
@@ -219,8 +219,11 @@ impl Segment {
         tag << (MARK_BITS - TAG_BITS - self.depth)
     }
 
-    /// The nodes whose home is `home`.
+    /// The nodes whose home is `home`. Brings one closer that a walk from home to home comes to soon.
     pub(crate) fn at_home(&self, home: usize) -> impl Iterator<Item = &Node> {
+        if let Some(Some(ahead)) = self.slots.get(home + SLOTS_AHEAD) {
+            ahead.prefetch();
+        }
         self.probe(home).filter(move |node| self.home(node.tag()) == home)
     }
 

@@ -56,6 +56,10 @@ impl RecoverySink for Loader<'_> {
         self.apply(partition, effects)
     }
 
+    fn soon(&mut self, partition: PartitionId, effects: &[u8]) {
+        self.shared.restore_soon(partition, effects);
+    }
+
     fn state(&mut self, partition: PartitionId, state: &[u8]) {
         if let Some(state) = PartitionState::decode(state) {
             self.states.insert(partition, state);

@@ -11,6 +11,9 @@ use crate::snapshot::SnapshotFrame;
 use std::collections::BTreeMap;
 use stdx::{PartitionId, Seq};
 
+/// Frames of the log that a sink is told of ahead of their turn.
+const FRAMES_AHEAD: usize = 16;
+
 /// Takes what is recovered. Calls for one partition come in order; those for several are mixed.
 pub trait RecoverySink {
     /// The partition begins: it is empty as of `seq`, whatever was said of it before. `state` is the caller's own.
@@ -25,6 +28,37 @@ pub trait RecoverySink {
 
     /// The caller's state of the partition is this from here on.
     fn state(&mut self, partition: PartitionId, state: &[u8]);
+
+    /// A record that will most likely come soon: a hint to bring what it is about closer. Neither is it known to be sound
+    /// nor to be wanted.
+    fn soon(&mut self, _partition: PartitionId, _effects: &[u8]) {}
+}
+
+/// Looks ahead of a reader and tells the sink what comes.
+#[derive(Default)]
+struct Scout {
+    /// Where to look next, and by how many frames that is ahead.
+    at: u64,
+    lead: usize,
+}
+
+impl Scout {
+    /// The frame at the reader's place is about to be read.
+    fn advance(&mut self, frames: &FrameReader, share: Share, sink: &mut dyn RecoverySink) {
+        if self.at <= frames.offset() {
+            *self = Scout { at: frames.offset(), lead: 0 };
+        }
+        self.lead = self.lead.saturating_sub(1);
+        while self.lead < FRAMES_AHEAD
+            && let Some((header, payload)) = frames.glance(self.at)
+        {
+            if header.kind == Kind::Effects && share.has(header.partition) {
+                sink.soon(header.partition, payload);
+            }
+            self.at += header.frame_bytes();
+            self.lead += 1;
+        }
+    }
 }
 
 /// Which partitions a thread recovers: those whose number leaves the remainder `index` when divided by `of`.
@@ -138,7 +172,7 @@ impl Plan {
         let first = active.values().filter(|active| active.damage.is_none()).map(|active| active.from).min();
         for segment in &self.scan.segments {
             if first.is_some_and(|first| segment.number >= first.segment) {
-                self.replay_segment(segment.number, segment.ending.length, active, sink)?;
+                self.replay_segment((segment.number, segment.ending.length), share, active, sink)?;
             }
             self.progress.add(segment.ending.length / u64::from(share.of.max(1)));
         }
@@ -183,8 +217,8 @@ impl Plan {
 
     fn replay_segment(
         &self,
-        number: u64,
-        end: u64,
+        (number, end): (u64, u64),
+        share: Share,
         active: &mut BTreeMap<PartitionId, Active>,
         sink: &mut dyn RecoverySink,
     ) -> Result<(), RecoveryError> {
@@ -192,7 +226,9 @@ impl Plan {
         let seed = Seed::of_log(self.manifest.as_ref().map_or(0, |manifest| manifest.log_id));
         let file = self.disk.open(&name).map_err(IoError::of("opening", &name))?;
         let mut frames = FrameReader::new(file, seed, SEGMENT_HEADER_BYTES as u64, end);
+        let mut scout = Scout::default();
         loop {
+            scout.advance(&frames, share, sink);
             let place = Place { segment: number, offset: frames.offset() };
             let unwanted = |header: &Header| match active.get_mut(&header.partition) {
                 Some(active) => active.passes_over(place, header.kind),

@@ -226,8 +226,8 @@ impl Reading<'_> {
         let mut frames = self.reader(name, end)?;
         while let Some(item) = frames.next().map_err(IoError::of("reading", name))? {
             match item {
-                Item::Frame { offset, header, payload } => {
-                    ending = ending.after(&header.encode(self.seed)).after(payload);
+                Item::Frame { offset, header, payload, bytes } => {
+                    ending = ending.after(bytes);
                     let from = Place { segment: number, offset };
                     let taken = self.scan.traces.frame(self.snapshots, from, &header, payload);
                     if let Err(what) = taken {
