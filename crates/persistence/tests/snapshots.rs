@@ -4,8 +4,9 @@ mod common;
 
 use common::*;
 use persistence::sim::model::Model;
-use persistence::sim::{Image, Replay, SimDisk};
+use persistence::sim::{Fault, Image, Replay, SimDisk};
 use persistence::{Log, Options, Plan, SnapshotError, check, extract};
+use std::io::ErrorKind;
 use std::sync::Arc;
 
 /// Two partitions with three records each, all durable.
@@ -42,6 +43,23 @@ fn a_snapshot_frees_the_log_before_it() {
     log.flusher.rotate().expect("a disk that works");
     assert_eq!(snapshot(&mut log, &model, &[1, 2]).removed, 2);
     assert_eq!(names(&disk), ["aof-0000000003.log", "manifest", "snapshot-0000000002.snap"]);
+}
+
+#[test]
+fn a_large_snapshot_is_synced_as_it_grows() {
+    const CHUNK_BYTES: usize = 1024 * 1024;
+    let (disk, mut log, _) = begun(Options { compress: false, ..OPTIONS });
+    let mut writer = log.snapshots.begin().expect("a disk that works");
+    writer.begin_partition(partition(1), b"").expect("held");
+    let before = disk.syncs();
+    for _ in 0..40 {
+        writer.chunk(&vec![1; CHUNK_BYTES]).expect("room");
+    }
+    assert_eq!(disk.syncs() - before, 5, "every eight mebibytes");
+    disk.fail(Fault { at: disk.operations() + 1, kind: ErrorKind::Other });
+    let refused = (0..8).find_map(|_| writer.chunk(&vec![1; 8 * CHUNK_BYTES]).err());
+    assert!(matches!(refused, Some(SnapshotError::Failed(_))), "{refused:?}");
+    assert!(log.appender.failure().is_some(), "the disk is not to be trusted any more");
 }
 
 #[test]

@@ -81,7 +81,7 @@ impl Snapshots {
         if shared.durable() < needed {
             return Err(SnapshotError::NotDurable(needed));
         }
-        writer.finish()?.map_err(|error| shared.fail(error))?;
+        writer.finish()?;
         self.disk.sync_directory().map_err(|error| shared.fail(IoError::of("syncing", "")(error)))?;
         let mut manifest = self.manifest.clone();
         let entry = Entry { number: writer.number, first_segment: writer.first_segment };

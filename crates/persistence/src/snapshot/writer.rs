@@ -10,6 +10,8 @@ use stdx::{Epoch, PartitionId, Seq};
 
 /// Bytes gathered before they are handed to the disk.
 const WRITE_BYTES: usize = 256 * 1024;
+/// Bytes handed to the disk before they are synced. Gigabytes of them, synced at the end, would keep the log's own syncs waiting.
+const SYNC_BYTES: u64 = 8 * 1024 * 1024;
 /// Shorter chunks are not worth compressing.
 const COMPRESS_BYTES_MIN: usize = 128;
 /// Most partitions of a snapshot.
@@ -30,6 +32,8 @@ pub struct SnapshotWriter {
     pending: Vec<u8>,
     /// Bytes of the file that are with the disk already.
     handed: u64,
+    /// Bytes of it that are durable.
+    synced: u64,
     table: Table,
     open: Option<Open>,
     /// The last mark of this snapshot in the log.
@@ -70,6 +74,7 @@ impl SnapshotWriter {
             compress,
             pending: encode_header(seed, log_id, number, first_segment),
             handed: 0,
+            synced: 0,
             table: Table::default(),
             open: None,
             marked: Position(0),
@@ -102,7 +107,7 @@ impl SnapshotWriter {
         Ok(seq)
     }
 
-    /// Adds effects of the partition. Hands them to the disk, now and then; never syncs.
+    /// Adds effects of the partition. Hands them to the disk now and then, and syncs them every 8 MiB.
     ///
     /// # Errors
     /// [`SnapshotError`]; the snapshot is to be dropped then.
@@ -154,8 +159,8 @@ impl SnapshotWriter {
         self.table.0.len()
     }
 
-    /// Writes table and footer and syncs the file. The error of the sync is told apart: it is fatal.
-    pub(super) fn finish(&mut self) -> Result<Result<(), IoError>, SnapshotError> {
+    /// Writes table and footer and syncs the file.
+    pub(super) fn finish(&mut self) -> Result<(), SnapshotError> {
         if self.open.is_some() {
             return Err(SnapshotError::Misuse("a partition of the snapshot has not been ended"));
         }
@@ -168,7 +173,7 @@ impl SnapshotWriter {
         self.put(Kind::Table, (PartitionId(0), count), &table)?;
         self.pending.extend(Header::bare(self.seed, Kind::Footer, at).encode(self.seed));
         self.hand_over()?;
-        Ok(self.file.sync().map_err(IoError::of("syncing", &self.name)))
+        self.sync()
     }
 
     fn end(&self) -> u64 {
@@ -181,7 +186,19 @@ impl SnapshotWriter {
         if !put_frame(&mut self.pending, self.seed, kind, place, payload) {
             return Err(SnapshotError::Misuse("a chunk of 4 GiB or more"));
         }
-        if self.pending.len() >= WRITE_BYTES { self.hand_over() } else { Ok(()) }
+        if self.pending.len() < WRITE_BYTES {
+            return Ok(());
+        }
+        self.hand_over()?;
+        if self.handed - self.synced >= SYNC_BYTES { self.sync() } else { Ok(()) }
+    }
+
+    /// An error of a sync is fatal: the disk is not to be trusted any more.
+    fn sync(&mut self) -> Result<(), SnapshotError> {
+        let synced = self.file.sync().map_err(IoError::of("syncing", &self.name));
+        synced.map_err(|error| self.appender.shared.fail(error))?;
+        self.synced = self.handed;
+        Ok(())
     }
 
     fn hand_over(&mut self) -> Result<(), SnapshotError> {
