@@ -73,7 +73,13 @@ pub(crate) struct RepliesToCome {
 }
 
 impl RepliesToCome {
+    /// For a request of another node, whose reply is known by the request's id.
+    pub(crate) fn by_id(id: u64) -> RepliesToCome {
+        RepliesToCome { next: id, open: true, joins: false }
+    }
+
     /// The slot that the next reply gets if it has to wait.
+    #[inline(always)]
     pub(crate) fn gated(&self) -> u64 {
         self.next
     }

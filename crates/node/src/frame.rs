@@ -26,6 +26,13 @@ const REQUEST: u8 = 1;
 const RESPONSE: u8 = 2;
 const REPLICATION: u8 = 3;
 
+/// The scope of commands on keys, in a request frame.
+const KEYS: u8 = 0;
+/// Bytes of a request frame of one route before its words.
+const BRIEF_HEADER_BYTES: usize = 4 + 1 + 8 + 8 + 3 + 4 + 10 + 4;
+/// Bytes of a response frame before its reply.
+const RESPONSE_HEADER_BYTES: usize = 4 + 1 + 8 + 1;
+
 /// How a request is to be run.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Scope {
@@ -183,6 +190,52 @@ impl<'a> Iterator for WordIter<'a> {
     }
 }
 
+/// The request of a command with one route and a key as its second word, as it stands in its frame: what nearly all of them are.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Brief<'a> {
+    /// Chosen by the sender, echoed in the response.
+    pub id: u64,
+    /// Refusals that the sender had received on this link.
+    pub era: u64,
+    /// Partition and reign.
+    pub route: Route,
+    /// Database.
+    pub db: u8,
+    /// Protocol version of the reply.
+    pub version: Version,
+    /// Whether reads touch access clocks.
+    pub touch: bool,
+    /// Words, at least two.
+    pub count: u32,
+    /// The first.
+    pub name: &'a [u8],
+    /// The second.
+    pub key: &'a [u8],
+    /// The words from the third on, encoded.
+    rest: &'a [u8],
+    /// All of them.
+    words: &'a [u8],
+}
+
+impl<'a> Brief<'a> {
+    /// The third word, if there is one.
+    #[inline]
+    pub(crate) fn third(&self) -> Option<&'a [u8]> {
+        WordIter { bytes: self.rest }.next()
+    }
+
+    /// Bytes of its words.
+    pub(crate) fn len_bytes(&self) -> usize {
+        self.words.len()
+    }
+
+    /// The same as any other request.
+    pub(crate) fn request(&self) -> RequestRef<'a> {
+        let Brief { db, version, touch, count, words, .. } = *self;
+        RequestRef { scope: Scope::Keys, db, version, touch, count, words }
+    }
+}
+
 /// A frame, decoded.
 #[derive(Debug)]
 pub(crate) enum Frame<'a> {
@@ -225,14 +278,14 @@ pub(crate) fn encode_request(out: &mut Vec<u8>, id: u64, era: u64, routes: &[Rou
     out.extend_from_slice(&id.to_le_bytes());
     out.extend_from_slice(&era.to_le_bytes());
     out.push(match request.scope {
-        Scope::Keys => 0,
+        Scope::Keys => KEYS,
         Scope::Partitions => 1,
         Scope::Node => 2,
         Scope::Transaction => 3,
         Scope::Watch => 4,
     });
     out.push(request.db);
-    out.push(u8::from(request.version == Version::Resp3) | (u8::from(request.touch) << 1));
+    out.push(bits_of(request.version, request.touch));
     put_u32(out, routes.len());
     for route in routes {
         out.extend_from_slice(&route.partition.0.to_le_bytes());
@@ -243,13 +296,60 @@ pub(crate) fn encode_request(out: &mut Vec<u8>, id: u64, era: u64, routes: &[Rou
     end(out, start);
 }
 
+/// Appends the request frame of a command on one key, and returns it as a request that outlives the frame.
+#[inline]
+pub(crate) fn encode_brief(
+    out: &mut Vec<u8>,
+    (id, era): (u64, u64),
+    route: Route,
+    (db, version, touch): (u8, Version, bool),
+    words: &[&[u8]],
+) -> Request {
+    let words_len: usize = words.iter().map(|word| word.len() + 4).sum();
+    let count = u32::try_from(words.len()).expect("words are few");
+    let len = u32::try_from(BRIEF_HEADER_BYTES - 4 + words_len).expect("a frame is shorter than 4 GiB");
+    let mut header = [0; BRIEF_HEADER_BYTES];
+    header[0..4].copy_from_slice(&len.to_le_bytes());
+    header[4] = REQUEST;
+    header[5..13].copy_from_slice(&id.to_le_bytes());
+    header[13..21].copy_from_slice(&era.to_le_bytes());
+    (header[21], header[22], header[23]) = (KEYS, db, bits_of(version, touch));
+    header[24..28].copy_from_slice(&1u32.to_le_bytes());
+    header[28..30].copy_from_slice(&route.partition.0.to_le_bytes());
+    header[30..38].copy_from_slice(&route.reign.0.to_le_bytes());
+    header[38..42].copy_from_slice(&count.to_le_bytes());
+    out.reserve(header.len() + words_len);
+    out.extend_from_slice(&header);
+    let start = out.len();
+    for word in words {
+        let len = u32::try_from(word.len()).expect("a word is shorter than 4 GiB");
+        out.extend_from_slice(&len.to_le_bytes());
+        out.extend_from_slice(word);
+    }
+    let words = Words { count, bytes: SmallVec::from_slice(&out[start..]) };
+    Request { scope: Scope::Keys, db, version, touch, partitions: Vec::new(), words }
+}
+
+fn bits_of(version: Version, touch: bool) -> u8 {
+    u8::from(version == Version::Resp3) | (u8::from(touch) << 1)
+}
+
+fn versions_of(bits: u8) -> (Version, bool) {
+    (if bits & 1 == 1 { Version::Resp3 } else { Version::Resp2 }, bits & 2 != 0)
+}
+
 /// Appends a response frame.
+#[inline]
 pub(crate) fn encode_response(out: &mut Vec<u8>, id: u64, status: Status, reply: &[u8]) {
-    let start = begin(out, RESPONSE);
-    out.extend_from_slice(&id.to_le_bytes());
-    out.push(u8::from(status == Status::Stale));
+    let len = u32::try_from(RESPONSE_HEADER_BYTES - 4 + reply.len()).expect("a frame is shorter than 4 GiB");
+    let mut header = [0; RESPONSE_HEADER_BYTES];
+    header[0..4].copy_from_slice(&len.to_le_bytes());
+    header[4] = RESPONSE;
+    header[5..13].copy_from_slice(&id.to_le_bytes());
+    header[13] = u8::from(status == Status::Stale);
+    out.reserve(header.len() + reply.len());
+    out.extend_from_slice(&header);
     out.extend_from_slice(reply);
-    end(out, start);
 }
 
 /// Appends a replication frame.
@@ -264,7 +364,38 @@ pub(crate) fn encode_replication(
     end(out, start);
 }
 
+/// Decodes the first frame of `bytes` if it is the whole request of a command with one route and two words or more. Also
+/// returns its length. Of everything else, [`decode`] says what it is.
+#[inline]
+pub(crate) fn decode_brief(bytes: &[u8]) -> Option<(Brief<'_>, usize)> {
+    let header: &[u8; BRIEF_HEADER_BYTES] = bytes.first_chunk()?;
+    let len = u32::from_le_bytes(*header.first_chunk()?) as usize;
+    if header[4] != REQUEST || header[21] != KEYS || header[24..28] != [1, 0, 0, 0] || len > FRAME_BYTES_MAX {
+        return None;
+    }
+    let words = bytes.get(BRIEF_HEADER_BYTES..len + 4)?;
+    let mut reader = Reader { bytes: header.get(5..)? };
+    let (id, era, _scope) = (reader.u64().ok()?, reader.u64().ok()?, reader.u8().ok()?);
+    let (db, bits, _routes) = (reader.u8().ok()?, reader.u8().ok()?, reader.u32().ok()?);
+    let route = Route { partition: PartitionId(reader.u16().ok()?), reign: Epoch(reader.u64().ok()?) };
+    let count = reader.u32().ok()?;
+    let mut iter = WordIter { bytes: words };
+    let (name, key) = (iter.next()?, iter.next()?);
+    let rest = iter.bytes;
+    let (mut left, mut seen) = (2u32, 0usize);
+    for word in iter {
+        left += 1;
+        seen += word.len() + 4;
+    }
+    if left != count || seen != rest.len() || db >= stdx::limits::DATABASES {
+        return None;
+    }
+    let (version, touch) = versions_of(bits);
+    Some((Brief { id, era, route, db, version, touch, count, name, key, rest, words }, len + 4))
+}
+
 /// Decodes the first frame of `bytes`; `None` while it is incomplete. Also returns its length.
+#[inline(always)]
 pub(crate) fn decode(bytes: &[u8]) -> Result<Option<(Frame<'_>, usize)>, Malformed> {
     let Some((len, rest)) = bytes.split_first_chunk::<4>() else { return Ok(None) };
     let len = u32::from_le_bytes(*len) as usize;
@@ -290,11 +421,12 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<Option<(Frame<'_>, usize)>, Malform
     Ok(Some((frame, len + 4)))
 }
 
+#[inline(always)]
 fn decode_request<'a>(reader: &mut Reader<'a>) -> Result<Frame<'a>, Malformed> {
     let id = reader.u64()?;
     let era = reader.u64()?;
     let scope = match reader.u8()? {
-        0 => Scope::Keys,
+        KEYS => Scope::Keys,
         1 => Scope::Partitions,
         2 => Scope::Node,
         3 => Scope::Transaction,
@@ -306,7 +438,7 @@ fn decode_request<'a>(reader: &mut Reader<'a>) -> Result<Frame<'a>, Malformed> {
     if db >= stdx::limits::DATABASES {
         return Err(Malformed);
     }
-    let version = if bits & 1 == 1 { Version::Resp3 } else { Version::Resp2 };
+    let (version, touch) = versions_of(bits);
     let count = reader.u32()? as usize;
     let mut routes: SmallVec<[Route; 1]> = SmallVec::with_capacity(count.min(reader.bytes.len() / 10));
     for _ in 0..count {
@@ -327,7 +459,7 @@ fn decode_request<'a>(reader: &mut Reader<'a>) -> Result<Frame<'a>, Malformed> {
     if left != count || seen != words.len() || count == 0 {
         return Err(Malformed);
     }
-    let request = RequestRef { scope, db, version, touch: bits & 2 != 0, count, words };
+    let request = RequestRef { scope, db, version, touch, count, words };
     Ok(Frame::Request { id, era, routes, request })
 }
 
@@ -409,5 +541,42 @@ mod tests {
         }
         assert!(decode(&[0, 0, 0, 0, 0]).is_err());
         assert!(decode(&[255, 255, 255, 255, 1]).is_err());
+    }
+
+    #[test]
+    fn a_brief_request_is_what_decode_says_it_is() {
+        let words: [&[u8]; 3] = [b"SET", b"key", b"\0\r\n"];
+        let route = Route { partition: PartitionId(7), reign: Epoch(9) };
+        let mut bytes = Vec::new();
+        let request = encode_brief(&mut bytes, (42, 5), route, (3, Version::Resp3, true), &words);
+        let mut same = Vec::new();
+        encode_request(&mut same, 42, 5, &[route], &request);
+        assert_eq!(bytes, same, "one format");
+        let check = |bytes: &[u8]| {
+            let Some((brief, len)) = decode_brief(bytes) else { return false };
+            let Ok(Some((Frame::Request { id, era, routes, request }, whole))) = decode(bytes) else {
+                panic!("a brief request is a request")
+            };
+            assert_eq!((brief.id, brief.era, &[brief.route][..], len), (id, era, &routes[..], whole));
+            assert_eq!((brief.db, brief.version, brief.touch), (request.db, request.version, request.touch));
+            assert_eq!((request.scope, brief.count), (Scope::Keys, request.count));
+            let words: Vec<&[u8]> = request.words().collect();
+            assert_eq!((brief.name, brief.key, brief.third()), (words[0], words[1], words.get(2).copied()));
+            true
+        };
+        assert!(check(&bytes));
+        for cut in 0..bytes.len() {
+            assert!(!check(&bytes[..cut]), "cut at {cut}");
+        }
+        for flip in 0..bytes.len() {
+            for bit in 0..8 {
+                let mut bad = bytes.clone();
+                bad[flip] ^= 1 << bit;
+                check(&bad);
+            }
+        }
+        let mut one_word = Vec::new();
+        encode_brief(&mut one_word, (42, 5), route, (3, Version::Resp3, true), &words[..1]);
+        assert!(!check(&one_word) && matches!(decode(&one_word), Ok(Some(_))));
     }
 }

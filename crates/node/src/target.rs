@@ -64,6 +64,12 @@ impl<T> Keyed<T> {
         Key { index: u32::try_from(index).expect("fewer than 2^32 entries"), generation: self.generation }
     }
 
+    /// The key of what is inserted next.
+    pub(crate) fn next_key(&self) -> Key {
+        let index = u32::try_from(self.slab.vacant_key()).expect("fewer than 2^32 entries");
+        Key { index, generation: self.generation.wrapping_add(1) }
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.slab.is_empty()
     }

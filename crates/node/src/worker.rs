@@ -14,16 +14,18 @@
 //! Nothing here blocks, and nothing waits for another thread except for the short lock of a partition.
 
 mod ahead;
+mod away;
 pub(crate) mod connections;
 mod dispatch;
 mod gather;
 mod lane;
 mod links;
+mod peer_lane;
 mod peer_requests;
 mod serve;
 mod transaction;
 
-use crate::cells::Cells;
+use crate::cells::{Cells, Wandering};
 use crate::connection::{Connection, HeldReply};
 use crate::frame::{Request, Route};
 use crate::host::NodeHost;
@@ -34,10 +36,9 @@ use crate::stats::Counter;
 use crate::target::{Delivery, Key, Keyed, Mail, Owner, Target};
 use smallvec::SmallVec;
 use std::collections::{HashMap, VecDeque};
-use std::hash::BuildHasherDefault;
 use std::sync::Arc;
 use std::time::Duration;
-use stdx::{Mono, NodeId, PartitionId, Random, Wall};
+use stdx::{Mono, PartitionId, Random, Wall};
 
 pub use links::{LinkPeer, WantedLink};
 
@@ -96,7 +97,7 @@ pub struct Worker {
     random: Random,
     connections: Keyed<Option<Box<Connection>>>,
     links: Keyed<links::Link>,
-    peers: HashMap<NodeId, Key, BuildHasherDefault<peer_requests::IdHasher>>,
+    peers: away::Peers,
     forwards: Keyed<Forward>,
     gatherings: Keyed<gather::Gathering>,
     callers: Keyed<Caller>,
@@ -111,6 +112,8 @@ pub struct Worker {
     /// The replies of a run; its room is used again.
     replies: lane::Replies,
     flush: Vec<Flush>,
+    /// Room for whose commits have happened, used again for every link.
+    released: Vec<Target>,
     /// Connections whose output waits for the replies behind it, by when it waits no longer.
     corked: VecDeque<(Mono, Key)>,
     /// Connections to process again.
@@ -137,7 +140,7 @@ impl Worker {
             random: Random::system(),
             connections: Keyed::new(),
             links: Keyed::new(),
-            peers: HashMap::default(),
+            peers: away::Peers::default(),
             forwards: Keyed::new(),
             gatherings: Keyed::new(),
             callers: Keyed::new(),
@@ -148,6 +151,7 @@ impl Worker {
             ahead: ahead::Ahead::default(),
             replies: lane::Replies::default(),
             flush: Vec::new(),
+            released: Vec::new(),
             corked: VecDeque::new(),
             ready: Vec::new(),
             deliveries: VecDeque::new(),
@@ -358,12 +362,18 @@ impl Worker {
 
     /// Sends what the replicas of dirty partitions can take.
     fn replicate(&mut self, attach: bool) {
+        if self.pump.is_empty() {
+            return;
+        }
         let mut dirty = std::mem::take(&mut self.pump);
+        let cells = Arc::clone(&self.cells);
+        let mut lock = Wandering::default();
         for partition in dirty.drain(..) {
             let owner = self.shared.owner_of(partition);
             if owner == self.index {
-                self.pump_partition(partition, attach);
+                self.pump_partition((&cells, &mut lock), partition, attach);
             } else {
+                lock = Wandering::default();
                 self.shared.post(owner, Mail::Pump(partition));
             }
         }
@@ -382,7 +392,7 @@ impl Worker {
                 .primary()
                 .is_some_and(|primary| primary.peers().iter().any(|peer| wants(peer.stage)));
             if lagging {
-                self.pump_partition(cell.id, true);
+                self.pump_partition((&cells, &mut Wandering::default()), cell.id, true);
             }
         }
     }

@@ -1,13 +1,16 @@
 //! Pipelines give what their commands give one by one.
 //!
 //! What has arrived together is parsed together, warmed up, and run in ways that depend on what stands next to it: by a
-//! known shape, without a context, from a guessed slot. None of that may show. Random programs run three times: each command
-//! in a turn of its own, all in few large inputs, and cut at random bytes; with one worker (one lock for all partitions) and
-//! with two (a lock for each).
+//! known shape, without a context, from a guessed slot, on another node. None of that may show. Random programs run three times:
+//! each command in a turn of its own, all in few large inputs, and cut at random bytes; with one worker (one lock for all
+//! partitions), with two (a lock for each), and over three nodes that keep two copies.
 
+mod linked;
 mod single;
 
+use linked::Linked;
 use node::{Key, Worker};
+use single::platform;
 use stdx::{Clock, Random, Wall};
 
 const COMMANDS: usize = 4_000;
@@ -34,6 +37,25 @@ fn replies(workers: usize, input: &[u8], mut next_len: impl FnMut() -> usize) ->
         replies.append(worker.output(key).expect("open"));
     }
     replies
+}
+
+/// The same from three nodes, and how many keys they hold in the end, copies included.
+fn replies_of_three(input: &[u8], mut next_len: impl FnMut() -> usize) -> (Vec<u8>, u64) {
+    let mut nodes = Linked::new(Clock::manual(Wall(1_700_000_000_000)), 3, 2);
+    let key = nodes.workers[0].accept(String::new(), String::new(), 0).expect("there is room");
+    let (mut rest, mut replies) = (input, Vec::new());
+    while !rest.is_empty() {
+        let (piece, behind) = rest.split_at(next_len().clamp(1, rest.len()));
+        rest = behind;
+        nodes.turn(0, |worker| {
+            worker.input(key).expect("open").extend_from_slice(piece);
+            worker.prepare(&[key]);
+            worker.process(key);
+        });
+        nodes.until_quiet();
+        replies.append(nodes.workers[0].output(key).expect("open"));
+    }
+    (replies, nodes.keys_held())
 }
 
 /// A program over few keys, so that they meet, of which some expire at once and some have tags or are long.
@@ -92,6 +114,15 @@ fn replies_do_not_depend_on_what_arrives_together() {
             let cut = replies(workers, &input, || random.below(3_000) as usize);
             assert!(cut == expected, "seed {seed}, {workers} workers, cut anywhere");
         }
+        let mut lengths = program.iter().map(Vec::len);
+        let (single, held) = replies_of_three(&input, || lengths.next().unwrap_or(1));
+        assert!(single == expected, "seed {seed}, three nodes, one by one");
+        assert!(held > 0 && held % 2 == 0, "{held} keys are held twice each");
+        let (whole, held_by_whole) = replies_of_three(&input, || 1 << 20);
+        assert!(whole == expected, "seed {seed}, three nodes, in large inputs");
+        let (cut, held_by_cut) = replies_of_three(&input, || random.below(3_000) as usize);
+        assert!(cut == expected, "seed {seed}, three nodes, cut anywhere");
+        assert_eq!((held_by_whole, held_by_cut), (held, held));
     }
 }
 

@@ -5,10 +5,13 @@
 //! answer holds for the run as a whole: read the values, then the clock, then the lease; only then do the replies
 //! become visible. If the lease is lost, none of them does.
 //!
-//! The lane never waits for anything and refuses nothing by itself: what is unusual (a partition that is elsewhere or
-//! moving, a transaction, a paused or subscribed client) ends the run, and the command takes the ordinary way.
+//! A command whose key is on another node is sent on within the run: its reply takes its place when it comes.
+//!
+//! The lane never waits for anything and refuses nothing by itself: what is unusual (a partition that is moving or has no
+//! primary, a transaction, a paused or subscribed client) ends the run, and the command takes the ordinary way.
 
 use super::ahead::{Ahead, COMMANDS_MAX, FEW_WORDS, Step, Words};
+use super::away::Away;
 use super::{IN_DOUBT, TRY_AGAIN, Worker};
 use crate::cells::{Cells, Wandering};
 use crate::connection::{Connection, RepliesToCome};
@@ -24,11 +27,12 @@ use commands::{Args, Command, Placed, ReadCtx, Run, WriteCtx};
 use protocol::{Reply, Version};
 use smallvec::SmallVec;
 use std::ops::Range;
-use stdx::{Mono, PartitionId};
+use std::sync::atomic::Ordering;
+use stdx::{Epoch, Mono, PartitionId};
 use store::Garbage;
 
 /// A longer command or reply is the last of its run, so that the clock tells how long it took.
-const BRIEF_BYTES_MAX: usize = 16 * 1024;
+pub(super) const BRIEF_BYTES_MAX: usize = 16 * 1024;
 /// Whoever wants to see commands that are faster than this wants each of them timed.
 const TIMED_RUN_US: i64 = 1_000;
 
@@ -40,6 +44,8 @@ pub(super) struct Replies {
     wrote: u64,
     /// By bits, those that wait for a commit.
     gated: u64,
+    /// By bits, those of commands that were sent to another node.
+    away: u64,
     /// Where the first one that waits begins, and each ends from that one on.
     edges: Vec<usize>,
 }
@@ -48,17 +54,18 @@ const _: () = assert!(COMMANDS_MAX <= u64::BITS as usize, "a run has a bit for e
 
 impl Replies {
     fn clear(&mut self) {
-        (self.len, self.wrote, self.gated) = (0, 0, 0);
+        (self.len, self.wrote, self.gated, self.away) = (0, 0, 0, 0);
         self.edges.clear();
     }
 
     /// One more, from `start` to `end` of the output.
     #[inline(always)]
-    fn push(&mut self, (start, end): (usize, usize), Closed { waits, wrote }: Closed) {
+    fn push(&mut self, (start, end): (usize, usize), Closed { waits, wrote, away }: Closed) {
         self.wrote |= u64::from(wrote) << self.len;
         self.gated |= u64::from(waits) << self.len;
+        self.away |= u64::from(away) << self.len;
         self.len += 1;
-        if self.gated != 0 {
+        if self.gated | self.away != 0 {
             self.note(start, end);
         }
     }
@@ -70,41 +77,47 @@ impl Replies {
         self.edges.push(end);
     }
 
-    /// Whether the commands, one after the other, wrote, and whether their replies wait.
+    /// Whether the commands, one after the other, wrote, whether their replies wait, and whether they are elsewhere.
     fn iter(&self) -> impl Iterator<Item = Closed> + use<> {
-        let (wrote, gated) = (self.wrote, self.gated);
-        (0..self.len).map(move |at| Closed { waits: gated >> at & 1 == 1, wrote: wrote >> at & 1 == 1 })
+        let (wrote, gated, away) = (self.wrote, self.gated, self.away);
+        let is_in = |bits: u64, at: usize| bits >> at & 1 == 1;
+        (0..self.len).map(move |at| Closed {
+            waits: is_in(gated, at),
+            wrote: is_in(wrote, at),
+            away: is_in(away, at),
+        })
     }
 }
 
 /// What came of a command.
 #[derive(Clone, Copy)]
-struct Closed {
+pub(super) struct Closed {
     /// Its reply waits for a commit.
-    waits: bool,
-    wrote: bool,
+    pub(super) waits: bool,
+    pub(super) wrote: bool,
+    /// It was sent to another node.
+    pub(super) away: bool,
 }
 
 /// What the commands of a run have in common.
-struct Lane<'w> {
-    cells: &'w Cells,
-    routing: &'w Routing,
-    lock: Wandering<'w>,
-    client: Client,
-    version: Version,
-    lookups: (u64, u64),
-    closing: Closing<'w>,
+pub(super) struct Lane<'w> {
+    pub(super) cells: &'w Cells,
+    pub(super) lock: Wandering<'w>,
+    pub(super) client: Client,
+    pub(super) version: Version,
+    pub(super) lookups: (u64, u64),
+    pub(super) closing: Closing<'w>,
 }
 
 /// What it takes to close a command.
-struct Closing<'w> {
-    pump: &'w mut Vec<PartitionId>,
-    now: Mono,
-    wait_for_in_sync: bool,
+pub(super) struct Closing<'w> {
+    pub(super) pump: &'w mut Vec<PartitionId>,
+    pub(super) now: Mono,
+    pub(super) wait_for_in_sync: bool,
     /// Who waits for the next commit, if the reply needs one: the slot is that of the reply that comes next.
-    target: Target,
-    to_come: RepliesToCome,
-    garbage: SmallVec<[Garbage; 1]>,
+    pub(super) target: Target,
+    pub(super) to_come: RepliesToCome,
+    pub(super) garbage: SmallVec<[Garbage; 1]>,
 }
 
 impl Worker {
@@ -117,8 +130,8 @@ impl Worker {
         input: &[u8],
         steps: Range<usize>,
     ) -> usize {
-        let stays = |step: &Step| step.brief && ahead.spots(step).first().is_some_and(|spot| spot.here);
-        if !ahead.step(steps.start).is_some_and(stays) || !self.is_lane_open(connection) {
+        let fits = |step: &Step| step.brief && !ahead.spots(step).is_empty();
+        if !ahead.step(steps.start).is_some_and(fits) || !self.is_lane_open(connection) {
             return 0;
         }
         let direct = connection.is_direct();
@@ -133,7 +146,7 @@ impl Worker {
         if ran > 0 && !self.shared.may_serve(self.now) {
             self.withhold(key, to_come, base, &mut out, &mut replies);
         }
-        publish(connection, direct, out, &replies);
+        publish(connection, direct, out, &replies, self.routing.version().0);
         self.replies = replies;
         if ran > 0 {
             self.account_run(connection, ahead, input, steps.start + ran - 1, started);
@@ -151,11 +164,20 @@ impl Worker {
         (out, replies): (&mut Vec<u8>, &mut Replies),
     ) {
         let stats = self.shared.stats.of(self.index);
-        let mut tally = Tally { stats, runs: SmallVec::new() };
+        let mut tally = Tally::new(stats);
         let target = self.target(Owner::Connection(key), connection.next_slot());
+        let mut away = Away {
+            routing: &self.routing,
+            peers: &self.peers,
+            links: &mut self.links,
+            forwards: &mut self.forwards,
+            flush: &mut self.flush,
+            deadline: self.now + self.shared.config.forward_timeout,
+            known: SmallVec::new(),
+            sent: 0,
+        };
         let mut lane = Lane {
             cells: &self.cells,
-            routing: &self.routing,
             lock: Wandering::default(),
             client: Client { db: connection.session.db, touch: !connection.session.no_touch, now: self.wall },
             version: connection.session.version,
@@ -171,7 +193,11 @@ impl Worker {
         };
         for step in ahead.several(steps).iter().take_while(|step| step.brief) {
             let start = out.len();
-            let Some(closed) = lane.step(ahead, step, input, out) else { break };
+            let closed = match ahead.spots(step) {
+                [spot] if !spot.here => lane.send_on(&mut away, ahead, step, spot, input),
+                _ => lane.step(&self.routing, ahead, step, input, out),
+            };
+            let Some(closed) = closed else { break };
             replies.push((start, out.len()), closed);
             let failed = step.express == Express::No && out.get(start) == Some(&b'-');
             if failed {
@@ -185,9 +211,13 @@ impl Worker {
         let Lane { closing, lookups, lock, .. } = lane;
         drop(lock);
         drop(closing);
+        if away.sent > 0 {
+            stats.add(Counter::Forwarded, away.sent);
+        }
         if replies.len > 0 {
             let started = std::mem::replace(&mut self.now, self.shared.clock.mono());
             tally.close(self.now.0 - started.0, lookups);
+            stats.add(Counter::Commands, replies.len as u64);
         }
     }
 
@@ -201,7 +231,8 @@ impl Worker {
             && matches!(session.reply_mode, ReplyMode::On)
             && !session.restricted_by_subscription()
             && !(0..TIMED_RUN_US).contains(&slow_us)
-            && !self.shared.is_paused.load(std::sync::atomic::Ordering::Acquire)
+            && !self.shared.is_paused.load(Ordering::Acquire)
+            && !self.shared.is_loading.load(Ordering::Acquire)
             && !self.is_out_of_memory()
             && self.shared.may_serve(self.now)
     }
@@ -220,10 +251,12 @@ impl Worker {
         replies.edges.clear();
         for closed in replies.iter() {
             let slot = places.gated();
-            places.answered(closed.waits);
+            places.answered(closed.waits || closed.away);
             let start = out.len();
-            out.extend_from_slice(if closed.wrote { IN_DOUBT } else { TRY_AGAIN });
-            if replies.gated != 0 && (closed.waits || !replies.edges.is_empty()) {
+            if !closed.away {
+                out.extend_from_slice(if closed.wrote { IN_DOUBT } else { TRY_AGAIN });
+            }
+            if closed.waits || closed.away || !replies.edges.is_empty() {
                 replies.note(start, out.len());
             }
             if closed.waits {
@@ -257,17 +290,42 @@ impl Worker {
 impl Lane<'_> {
     /// Runs one command; `None` if it cannot run in the lane now, and nothing has happened.
     #[inline(always)]
-    fn step(&mut self, ahead: &Ahead, step: &Step, input: &[u8], out: &mut Vec<u8>) -> Option<Closed> {
+    fn step(
+        &mut self,
+        routing: &Routing,
+        ahead: &Ahead,
+        step: &Step,
+        input: &[u8],
+        out: &mut Vec<u8>,
+    ) -> Option<Closed> {
         match step.express {
-            Express::No => return self.by_context(ahead, step, input, out),
-            Express::GetMany => return self.get_many(ahead, step, input, out),
+            Express::No => {
+                let (Some(command), [spot]) = (step.command, ahead.spots(step)) else { return None };
+                let mut room = [&[][..]; FEW_WORDS];
+                let args = Args::new(ahead.few_words(step, input, &mut room)?);
+                let reign = routing.own_reign(spot.partition)?;
+                return self.by_context(command, args, (spot, reign), out);
+            }
+            Express::GetMany => return self.get_many(routing, ahead, step, input, out),
             Express::Get | Express::Set => {}
         }
         let (key, value, spot) = ahead.key_and_value(step, input)?;
-        let reign = self.routing.own_reign(spot.partition)?;
+        let reign = routing.own_reign(spot.partition)?;
+        self.express(step.express, (key, value), (spot, reign), out)
+    }
+
+    /// Runs GET or SET on the key of `spot`, whose partition must be this node's under `reign`.
+    #[inline(always)]
+    pub(super) fn express(
+        &mut self,
+        express: Express,
+        (key, value): (&[u8], &[u8]),
+        (spot, reign): (&Spot, Epoch),
+        out: &mut Vec<u8>,
+    ) -> Option<Closed> {
         let state = self.lock.go(self.cells, spot.partition).filter(|state| state.serves(reign))?;
         let mut reply = Reply::new(out, self.version);
-        if step.express == Express::Get {
+        if express == Express::Get {
             let hit = express::get(&mut state.store, self.client, key, spot.locator, &mut reply);
             self.lookups.0 += u64::from(hit);
             self.lookups.1 += u64::from(!hit);
@@ -279,11 +337,18 @@ impl Lane<'_> {
     }
 
     /// MGET of keys that are all here, under one lock, with nothing uncommitted among them.
-    fn get_many(&mut self, ahead: &Ahead, step: &Step, input: &[u8], out: &mut Vec<u8>) -> Option<Closed> {
+    fn get_many(
+        &mut self,
+        routing: &Routing,
+        ahead: &Ahead,
+        step: &Step,
+        input: &[u8],
+        out: &mut Vec<u8>,
+    ) -> Option<Closed> {
         let (spots, states) = (ahead.spots(step), self.lock.all(self.cells)?);
         let is_ready = |spot: &Spot| {
             let state = states.get(usize::from(spot.partition.0))?;
-            (state.serves(self.routing.own_reign(spot.partition)?) && state.is_settled()).then_some(())
+            (state.serves(routing.own_reign(spot.partition)?) && state.is_settled()).then_some(())
         };
         spots.iter().try_for_each(is_ready)?;
         let mut reply = Reply::new(out, self.version);
@@ -298,15 +363,17 @@ impl Lane<'_> {
         self.lookups.0 += hits;
         self.lookups.1 += spots.len() as u64 - hits;
         self.closing.to_come.answered(false);
-        Some(Closed { waits: false, wrote: false })
+        Some(Closed { waits: false, wrote: false, away: false })
     }
 
     /// The same of any brief command.
-    fn by_context(&mut self, ahead: &Ahead, step: &Step, input: &[u8], out: &mut Vec<u8>) -> Option<Closed> {
-        let (Some(command), [spot]) = (step.command, ahead.spots(step)) else { return None };
-        let mut room = [&[][..]; FEW_WORDS];
-        let args = Args::new(ahead.few_words(step, input, &mut room)?);
-        let reign = self.routing.own_reign(spot.partition)?;
+    pub(super) fn by_context(
+        &mut self,
+        command: &Command,
+        args: Args<'_>,
+        (spot, reign): (&Spot, Epoch),
+        out: &mut Vec<u8>,
+    ) -> Option<Closed> {
         let state = self.lock.go(self.cells, spot.partition).filter(|state| state.serves(reign))?;
         let mut access = [access(spot.partition, state)];
         let placed = [Placed { key: args.at(1), locator: spot.locator, access: 0 }];
@@ -332,6 +399,24 @@ impl Lane<'_> {
         }
         Some(self.closing.conclude(state, db, spot))
     }
+
+    /// Sends a command on one key to the node that has it.
+    #[inline(always)]
+    fn send_on(
+        &mut self,
+        away: &mut Away<'_>,
+        ahead: &Ahead,
+        step: &Step,
+        spot: &Spot,
+        input: &[u8],
+    ) -> Option<Closed> {
+        let mut room = [&[][..]; FEW_WORDS];
+        let words = ahead.few_words(step, input, &mut room)?;
+        let target = Target { slot: self.closing.to_come.gated(), ..self.closing.target };
+        away.send((self.client.db, self.version, self.client.touch), spot.partition, words, target)?;
+        self.closing.to_come.answered(true);
+        Some(Closed { waits: false, wrote: false, away: true })
+    }
 }
 
 impl Closing<'_> {
@@ -349,7 +434,7 @@ impl Closing<'_> {
             waits = counter > 0 && self.waits_for(state, counter, wrote.is_some());
         }
         self.to_come.answered(waits);
-        Closed { waits, wrote: wrote.is_some() }
+        Closed { waits, wrote: wrote.is_some(), away: false }
     }
 
     #[inline(always)]
@@ -369,15 +454,20 @@ impl Closing<'_> {
 }
 
 /// Statistics of a run, kept until it is over.
-struct Tally<'s> {
+pub(super) struct Tally<'s> {
     stats: &'s crate::stats::Stats,
     /// Commands that ran: which, how often, how many of them failed.
     runs: SmallVec<[(&'static Command, u64, u64); 4]>,
 }
 
-impl Tally<'_> {
+impl<'s> Tally<'s> {
+    pub(super) fn new(stats: &'s crate::stats::Stats) -> Tally<'s> {
+        Tally { stats, runs: SmallVec::new() }
+    }
+
+    /// One more command ran.
     #[inline(always)]
-    fn add(&mut self, command: Option<&'static Command>, failed: bool) {
+    pub(super) fn add(&mut self, command: Option<&'static Command>, failed: bool) {
         let Some(command) = command else { return };
         let failed = u64::from(failed);
         match self.runs.iter_mut().find(|(other, ..)| std::ptr::eq(*other, command)) {
@@ -387,13 +477,12 @@ impl Tally<'_> {
     }
 
     /// Every command of a run is said to have taken the same time: the clock was read once.
-    fn close(&self, nanos: u64, (hits, misses): (u64, u64)) {
+    pub(super) fn close(&self, nanos: u64, (hits, misses): (u64, u64)) {
         let commands: u64 = self.runs.iter().map(|(_, count, _)| count).sum();
         let each = nanos / commands.max(1);
         for (command, count, failed) in &self.runs {
             self.stats.ran(command.index(), *count, each, *failed);
         }
-        self.stats.add(Counter::Commands, commands);
         if hits > 0 {
             self.stats.add(Counter::Hits, hits);
         }
@@ -404,28 +493,34 @@ impl Tally<'_> {
 }
 
 /// Hands the replies of a run, all that `out` has beyond the connection's output if that is `direct`, to the connection.
-fn publish(connection: &mut Connection, direct: bool, mut out: Vec<u8>, replies: &Replies) {
-    let first_gated = replies.gated.trailing_zeros() as usize;
-    if direct && first_gated >= replies.len {
+/// Commands were sent on under the map of `version`.
+fn publish(connection: &mut Connection, direct: bool, mut out: Vec<u8>, replies: &Replies, version: u64) {
+    let first_open = (replies.gated | replies.away).trailing_zeros() as usize;
+    if direct && first_open >= replies.len {
         connection.output = out;
         return;
     }
     // What comes before the first reply that waits belongs together: it is ready, or stands behind what is not.
-    let gated_at = replies.edges.first().copied().unwrap_or(out.len());
-    if !direct && gated_at > 0 {
-        connection.reply(out.get(..gated_at).unwrap_or_default());
+    let open_at = replies.edges.first().copied().unwrap_or(out.len());
+    if !direct && open_at > 0 {
+        connection.reply(out.get(..open_at).unwrap_or_default());
     }
-    let gated = replies.iter().skip(first_gated);
-    for (closed, (&start, &end)) in gated.zip(replies.edges.iter().zip(replies.edges.iter().skip(1))) {
+    let open = replies.iter().skip(first_open);
+    for (closed, (&start, &end)) in open.zip(replies.edges.iter().zip(replies.edges.iter().skip(1))) {
         let reply = out.get(start..end).unwrap_or_default();
-        if closed.waits {
+        if closed.away {
+            if connection.in_flight == 0 {
+                connection.in_flight_version = version;
+            }
+            connection.await_reply(false, false);
+        } else if closed.waits {
             connection.gate(reply, 1);
         } else {
             connection.reply(reply);
         }
     }
     if direct {
-        out.truncate(gated_at);
+        out.truncate(open_at);
         connection.output = out;
     }
 }

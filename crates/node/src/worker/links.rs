@@ -3,24 +3,20 @@
 //! A worker opens one link to every other member and takes the links that others open to it. On a link it opened it
 //! sends requests and, as primary, replication messages; on a link it was given it answers them.
 
+use super::peer_lane::FrameRun;
 use super::peer_requests::{GatedReplies, HeldRoutes};
 use super::{Flush, Worker};
+use crate::cells::{Cells, Wandering};
 use crate::connection::BUFFER_KEEP_BYTES;
-use crate::frame::{self, Frame, Scope, Status};
-use crate::journal::HeldAnswer;
-use crate::spot::Spot;
+use crate::frame::{self, Frame, Status};
 use crate::stats::Counter;
 use crate::target::{Delivery, Key, Mail, Owner, Target};
 use cluster::map::Member;
+use replication::Message;
 use smallvec::SmallVec;
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use stdx::{NodeId, PartitionId};
-
-/// Most frames decoded before the first of them is handled.
-const FRAMES_AHEAD_MAX: usize = 64;
-/// Most keys warmed up at once: a few cache lines each have to fit the first cache.
-const WARM_KEYS_MAX: usize = 128;
 
 /// What one worker tells another about waiting replies.
 type Letter = Vec<(Target, Delivery)>;
@@ -149,34 +145,35 @@ impl Worker {
         let Some(link) = self.links.get_mut(key) else { return };
         let peer = link.peer;
         let input = std::mem::take(&mut link.input);
-        let mut released = Vec::new();
-        let (mut at, mut more) = (0, true);
-        while more {
-            let mut frames: SmallVec<[Frame<'_>; FRAMES_AHEAD_MAX]> = SmallVec::new();
-            while more && frames.len() < FRAMES_AHEAD_MAX {
-                match frame::decode(input.get(at..).unwrap_or_default()) {
-                    Ok(Some((frame, len))) => {
-                        frames.push(frame);
-                        at += len;
+        let mut released = std::mem::take(&mut self.released);
+        let (mut run, mut at) = (FrameRun::default(), 0);
+        while let Some(bytes) = input.get(at..) {
+            if let Some((request, len)) = frame::decode_brief(bytes) {
+                if !run.takes_request(&request) {
+                    self.handle_run(key, peer, &mut run, &mut released);
+                    run.takes_request(&request);
+                }
+                at += len;
+                continue;
+            }
+            match frame::decode(bytes) {
+                Ok(Some((frame, len))) => {
+                    self.handle_frame(key, peer, frame, &mut run, &mut released);
+                    at += len;
+                }
+                Ok(None) => break,
+                Err(frame::Malformed) => {
+                    tracing::error!(peer = %peer.node, "malformed frame, closing the link");
+                    if let Some(link) = self.links.get_mut(key) {
+                        link.closing = true;
                     }
-                    Ok(None) => more = false,
-                    Err(frame::Malformed) => {
-                        tracing::error!(peer = %peer.node, "malformed frame, closing the link");
-                        if let Some(link) = self.links.get_mut(key) {
-                            link.closing = true;
-                        }
-                        more = false;
-                    }
+                    break;
                 }
             }
-            if frames.len() > 1 {
-                self.warm_up_frames(&frames);
-            }
-            for frame in frames {
-                self.handle_frame(key, peer, frame, &mut released);
-            }
         }
-        self.release_all(released);
+        self.handle_run(key, peer, &mut run, &mut released);
+        self.release_all(&mut released);
+        self.released = released;
         if let Some(link) = self.links.get_mut(key) {
             link.input = input;
             link.input.drain(..at);
@@ -189,39 +186,10 @@ impl Worker {
         !self.links.is_empty()
     }
 
-    /// Brings the keys of several frames closer, as for the commands of a pipeline: nothing but time depends on it.
-    fn warm_up_frames(&self, frames: &[Frame<'_>]) {
-        let mut places: SmallVec<[Spot; WARM_KEYS_MAX]> = SmallVec::new();
-        let mut add = |partition: PartitionId, db: u8, key: Option<&[u8]>| {
-            if let Some(key) = key.filter(|_| places.len() < WARM_KEYS_MAX) {
-                places.push(Spot { db, partition, locator: self.shared.hash(key).into(), here: true });
-            }
-        };
-        for frame in frames {
-            match frame {
-                // Of a command on one partition, the first word after its name is a key almost always.
-                Frame::Request { routes, request, .. } if request.scope == Scope::Keys => {
-                    if let [route] = routes[..] {
-                        add(route.partition, request.db, request.words().nth(1));
-                    }
-                }
-                Frame::Replication { partition, message: replication::Message::Records { records, .. } } => {
-                    for (_, effects) in records.iter() {
-                        if let Some(Ok(effect)) = effect::decode(effects).next() {
-                            add(*partition, effect.db(), effect.key());
-                        }
-                    }
-                }
-                _ => {}
-            }
-        }
-        self.warm(&mut places);
-    }
-
     /// Tells everybody whose commit has happened: those of other workers by one letter each.
-    fn release_all(&mut self, released: Vec<Target>) {
+    fn release_all(&mut self, released: &mut Vec<Target>) {
         let mut elsewhere: SmallVec<[(u16, Letter); 4]> = SmallVec::new();
-        for target in released {
+        for target in released.drain(..) {
             if usize::from(target.worker) == self.index {
                 self.deliver(target, Delivery::Released);
                 continue;
@@ -286,21 +254,27 @@ impl Worker {
         }
     }
 
-    /// Sends what the peers of one partition can take.
-    pub(super) fn pump_partition(&mut self, partition: PartitionId, attach: bool) {
-        let Some(cell) = self.cells.get(partition) else { return };
-        let mut state = cell.state.lock();
+    /// Sends what the peers of one partition can take. `lock` may be that of another.
+    pub(super) fn pump_partition<'c>(
+        &mut self,
+        (cells, lock): (&'c Cells, &mut Wandering<'c>),
+        partition: PartitionId,
+        attach: bool,
+    ) {
+        let Some(state) = lock.go(cells, partition) else { return };
         state.pump_queued = false;
-        let (links, peers) = (&mut self.links, &self.peers);
-        let (mut used, mut syncs): (SmallVec<[Key; 4]>, u64) = (SmallVec::new(), 0);
+        let (links, peers, flush) = (&mut self.links, &self.peers, &mut self.flush);
+        let mut syncs: u64 = 0;
         let mut unreachable: SmallVec<[NodeId; 4]> = SmallVec::new();
         state.pump(attach, &mut |node, message| {
             let link = peers.get(&node).and_then(|key| Some((*key, links.get_mut(*key)?)));
             match link {
                 Some((key, link)) => {
-                    syncs += u64::from(matches!(message, replication::Message::SyncBegin { .. }));
+                    syncs += u64::from(matches!(message, Message::SyncBegin { .. }));
                     frame::encode_replication(&mut link.output, partition, &message);
-                    used.push(key);
+                    if !std::mem::replace(&mut link.flush_queued, true) {
+                        flush.push(Flush::Link(key));
+                    }
                 }
                 None => unreachable.push(node),
             }
@@ -308,21 +282,36 @@ impl Worker {
         if let Some(primary) = state.primary() {
             unreachable.iter().for_each(|node| primary.detach(*node));
         }
-        drop(state);
-        used.into_iter().for_each(|key| self.queue_link_flush(key));
         if syncs > 0 {
             self.stat(Counter::FullSyncs, syncs);
         }
     }
 
-    fn handle_frame(&mut self, key: Key, peer: LinkPeer, frame: Frame<'_>, released: &mut Vec<Target>) {
+    fn handle_frame<'a>(
+        &mut self,
+        key: Key,
+        peer: LinkPeer,
+        frame: Frame<'a>,
+        run: &mut FrameRun<'a>,
+        released: &mut Vec<Target>,
+    ) {
         match frame {
             Frame::Request { id, era, routes, request } => {
+                self.handle_run(key, peer, run, released);
                 self.serve_request(key, id, HeldRoutes { era, routes }, request);
             }
-            Frame::Response { id, status, reply } => self.response(id, status, reply),
+            Frame::Response { id, status, reply } => {
+                if !run.is_empty() {
+                    self.handle_run(key, peer, run, released);
+                }
+                self.response(id, status, reply);
+            }
             Frame::Replication { partition, message } => {
-                self.replication_message(key, peer, partition, message, released);
+                if let Err(message) = run.take_message(partition, message) {
+                    self.handle_run(key, peer, run, released);
+                    let taken = run.take_message(partition, message);
+                    debug_assert!(taken.is_ok(), "an empty run takes anything");
+                }
             }
         }
     }
@@ -340,56 +329,7 @@ impl Worker {
         }
     }
 
-    fn replication_message(
-        &mut self,
-        key: Key,
-        peer: LinkPeer,
-        partition: PartitionId,
-        message: replication::Message<'_>,
-        released: &mut Vec<Target>,
-    ) {
-        let Some(cell) = self.cells.get(partition) else {
-            // No map yet: the primary has to ask again.
-            if let (Some((_, stream)), Some(link)) = (message.sent_by_primary(), self.links.get_mut(key)) {
-                let answer = replication::Message::Behind { reign: stdx::Epoch(0), stream };
-                frame::encode_replication(&mut link.output, partition, &answer);
-            }
-            return;
-        };
-        let mut state = cell.state.lock();
-        if peer.outbound {
-            state.peer_says(peer.node, message, self.now, released);
-            if state.has_work_for_peers() && !std::mem::replace(&mut state.pump_queued, true) {
-                self.pump.push(partition);
-            }
-            return;
-        }
-        let answer = state.follow(message, self.wall);
-        let garbage = state.store.take_garbage();
-        let held_from = state.kept.as_ref().and_then(|kept| {
-            let journal = &kept.journal;
-            journal.confirms().then(|| journal.position())
-        });
-        drop(state);
-        drop(garbage);
-        match (answer, held_from) {
-            (Some(answer), None) => self.answer_primary(key, partition, &answer),
-            (Some(answer), Some(position)) => {
-                // What this node confirms has to survive its own restart.
-                let worker = self.index;
-                let held = HeldAnswer { position, worker, link: key, partition, answer };
-                self.shared.hold_answer(held);
-            }
-            (None, _) => {}
-        }
-    }
-
-    pub(super) fn answer_primary(
-        &mut self,
-        key: Key,
-        partition: PartitionId,
-        answer: &replication::Message<'_>,
-    ) {
+    pub(super) fn answer_primary(&mut self, key: Key, partition: PartitionId, answer: &Message<'_>) {
         if let Some(link) = self.links.get_mut(key) {
             frame::encode_replication(&mut link.output, partition, answer);
             self.queue_link_flush(key);

@@ -9,11 +9,12 @@ use crate::target::{Delivery, Key, Owner, Target};
 use commands::Args;
 use smallvec::SmallVec;
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::hash::{BuildHasherDefault, Hasher};
 use stdx::Mono;
 
 /// Room for a reply that a link keeps for the next one.
-const SCRATCH_KEEP_BYTES: usize = 16 * 1024;
+pub(super) const SCRATCH_KEEP_BYTES: usize = 16 * 1024;
 
 /// Replies that wait for so many commits, by request id.
 pub(super) type GatedReplies = HashMap<u64, (HeldReply, u32), BuildHasherDefault<IdHasher>>;
@@ -204,13 +205,14 @@ impl Worker {
             }
             Delivery::Released => {
                 let Some(link) = self.links.get_mut(key) else { return };
-                let Some((_, gates)) = link.gated.get_mut(&id) else { return };
-                *gates -= 1;
-                if *gates > 0 {
+                let Entry::Occupied(mut gated) = link.gated.entry(id) else { return };
+                gated.get_mut().1 -= 1;
+                if gated.get().1 > 0 {
                     return;
                 }
-                let Some((reply, _)) = link.gated.remove(&id) else { return };
-                reply
+                let (reply, _) = gated.remove();
+                frame::encode_response(&mut link.output, id, Status::Done, &reply);
+                return self.queue_link_flush(key);
             }
         };
         self.respond(key, id, Status::Done, &reply);

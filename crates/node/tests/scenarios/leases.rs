@@ -79,3 +79,27 @@ fn rule_4_a_pause_between_the_value_and_the_reply_is_noticed() {
         assert_eq!(code(&reply), expected, "{command}");
     }
 }
+
+#[test]
+fn rule_4_a_pause_is_noticed_by_what_other_nodes_sent() {
+    let mut cluster = Cluster::settled(Setup { workers: 1, ..Setup::default() });
+    cluster.net.delay_max = Duration::from_nanos(1);
+    let key = cluster.key_on(0, "k");
+    let client = cluster.connect(1);
+    for (command, expected) in [(format!("GET {key}"), "TRYAGAIN"), (format!("SET {key} v"), "INDOUBT")] {
+        cluster.until("a lease", |cluster| cluster.nodes[0].shared.lease().holds(cluster.now()));
+        (0..3).for_each(|_| cluster.send(client, &command));
+        // Until node 1 has read and sent all of it.
+        (0..20).for_each(|_| cluster.run_worker(1, 0));
+        cluster.nodes[0].workers[0].begin_turn();
+        cluster.clock.advance(Duration::from_millis(1_500));
+        let now = cluster.now();
+        for _ in 0..20 {
+            cluster.net.arrive(&mut cluster.nodes[0].workers[0], (0, 0), now, &mut cluster.random);
+        }
+        cluster.nodes[0].workers[0].end_turn();
+        for _ in 0..3 {
+            assert_eq!(code(&cluster.wait(client)), expected, "{command}");
+        }
+    }
+}
