@@ -6,6 +6,7 @@
 //! control         gossip, Raft, leases, map, links' handshakes: one tokio thread        (control)
 //! http-0..n       HTTP API, dashboard, metrics: tokio                                    (http)
 //! aof-writer      writes and syncs the append-only log, if there is one                  (persist)
+//! aof-sync        syncs it once a second, with appendfsync everysec                      (persist)
 //! aof-saver       snapshots                                                              (persist)
 //! ```
 //!
@@ -24,7 +25,7 @@ use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
-use stdx::Clock;
+use stdx::{Clock, Epoch, PartitionId};
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{Notify, mpsc, watch};
 use tracing_subscriber::filter::{LevelFilter, Targets};
@@ -89,7 +90,15 @@ pub fn run(config: Config, allocator: Allocator) -> Result<ExitCode, AnyError> {
     // Nobody else can have what is damaged here.
     let is_alone =
         config.replication_factor == 1 || config.join.is_empty() && disk.gossip_snapshot().is_none();
-    let recovered = persistence.as_ref().map(|persistence| persistence.start(is_alone)).transpose()?;
+    let http_runtime = Builder::new_multi_thread()
+        .worker_threads(config.io_threads)
+        .thread_name("http")
+        .enable_all()
+        .build()?;
+    let recovered = match &persistence {
+        Some(persistence) => load(persistence, is_alone, (&http_runtime, &bound.http, &config.node_id))?,
+        None => Vec::new(),
+    };
 
     let control_runtime = Builder::new_current_thread().enable_all().build()?;
     let address = config.advertised_address();
@@ -102,7 +111,7 @@ pub fn run(config: Config, allocator: Allocator) -> Result<ExitCode, AnyError> {
     let start = StartConfig {
         config: &config,
         disk,
-        recovered: recovered.unwrap_or_default(),
+        recovered,
         gossip_socket: bound.gossip,
         addresses,
         data: Arc::new(threads.handle()),
@@ -118,11 +127,6 @@ pub fn run(config: Config, allocator: Allocator) -> Result<ExitCode, AnyError> {
     let (ended, control_may_end) = watch::channel(false);
     let control_thread = drive_control(control_runtime, control.clone(), control_may_end)?;
 
-    let http_runtime = Builder::new_multi_thread()
-        .worker_threads(config.io_threads)
-        .thread_name("http")
-        .enable_all()
-        .build()?;
     let state = HttpState {
         backend: Arc::new(NodeBackend::new(Arc::clone(&shared))),
         admin: Arc::new(control),
@@ -157,6 +161,23 @@ pub fn run(config: Config, allocator: Allocator) -> Result<ExitCode, AnyError> {
     http_runtime.shutdown_timeout(Duration::from_millis(100));
     tracing::info!("bye");
     Ok(ExitCode::SUCCESS)
+}
+
+/// Loads what is on the disk, while the HTTP port says so.
+fn load(
+    persistence: &Arc<Persistence>,
+    is_alone: bool,
+    (runtime, listener, node_name): (&Runtime, &TcpListener, &str),
+) -> Result<Vec<(PartitionId, Epoch)>, AnyError> {
+    let progress = Arc::clone(persistence);
+    let progress = move || progress.loaded_bytes();
+    let door = runtime.spawn(http::loading::serve(listener.try_clone()?, node_name.to_owned(), progress));
+    let loaded = persistence.start(is_alone);
+    door.abort();
+    if let Ok(Err(error)) = runtime.block_on(door) {
+        tracing::error!(%error, "HTTP while loading");
+    }
+    loaded
 }
 
 /// Whether replies wait for the commit of what they tell of: for replicas, or for the disk.

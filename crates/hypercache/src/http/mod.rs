@@ -30,6 +30,7 @@ mod failure;
 mod figures;
 mod json;
 mod key;
+pub(crate) mod loading;
 mod metrics;
 mod node_backend;
 mod page;

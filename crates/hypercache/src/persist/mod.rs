@@ -146,6 +146,11 @@ impl Persistence {
         Ok(loaded.whole)
     }
 
+    /// Bytes loaded so far, and how many there are.
+    pub(crate) fn loaded_bytes(&self) -> (u64, u64) {
+        self.progress.bytes()
+    }
+
     /// Starts the threads that write and save.
     fn run(self: &Arc<Self>, log: persistence::Log, base_bytes: u64) -> Result<(), AnyError> {
         let persistence::Log { appender, flusher, snapshots } = log;
