@@ -27,6 +27,7 @@ const UNSAFE_MODULES: &[&str] = &[
     "crates/hypercache/src/huge_pages.rs",
     "crates/hypercache/src/io/uring/sys.rs",
     "crates/stdx/src/allocator.rs",
+    "crates/stdx/src/carryless.rs",
     "crates/store/src/memory.rs",
     "crates/store/src/prefetch.rs",
     "crates/store/src/raw.rs",
