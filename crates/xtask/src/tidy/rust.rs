@@ -26,6 +26,7 @@ const UNSAFE_MODULES: &[&str] = &[
     "crates/hypercache/src/allocator.rs",
     "crates/hypercache/src/huge_pages.rs",
     "crates/hypercache/src/io/uring/sys.rs",
+    "crates/protocol/src/append.rs",
     "crates/stdx/src/allocator.rs",
     "crates/stdx/src/carryless.rs",
     "crates/store/src/memory.rs",
