@@ -62,7 +62,10 @@ impl Command {
 pub fn get(store: &mut Partition, client: Client, key: &[u8], at: Locator, reply: &mut Reply<'_>) -> bool {
     let entry = look_up(store, client, key, at);
     let found = entry.is_some();
-    string::get::reply_entry(reply, entry);
+    match entry.and_then(|entry| entry.plain()) {
+        Some(bytes) => reply.bulk(bytes),
+        None => string::get::reply_entry(reply, entry),
+    }
     found
 }
 
@@ -77,7 +80,10 @@ pub fn get_one_of_many(
 ) -> bool {
     let entry = look_up(store, client, key, at);
     let found = entry.is_some();
-    string::many::reply_one_of_many(reply, entry);
+    match entry.and_then(|entry| entry.plain()) {
+        Some(bytes) => reply.bulk(bytes),
+        None => string::many::reply_one_of_many(reply, entry),
+    }
     found
 }
 

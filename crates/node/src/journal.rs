@@ -147,7 +147,7 @@ impl Shared {
             && let Some(key) = effect.key()
         {
             let state = cell.state.lock();
-            state.store.warm(effect.db(), state.store.hash(key));
+            state.store.prefetch_place(effect.db(), state.store.hash(key));
         }
     }
 

@@ -108,7 +108,7 @@ pub struct Worker {
     held_links: HashMap<Key, u32>,
     pump: Vec<PartitionId>,
     /// Room for commands parsed ahead, used again for every connection.
-    ahead: ahead::Ahead,
+    ahead: Option<Box<ahead::Ahead>>,
     /// The replies of a run; its room is used again.
     replies: lane::Replies,
     flush: Vec<Flush>,
@@ -148,7 +148,7 @@ impl Worker {
             parts_sent: HashMap::new(),
             held_links: HashMap::new(),
             pump: Vec::new(),
-            ahead: ahead::Ahead::default(),
+            ahead: None,
             replies: lane::Replies::default(),
             flush: Vec::new(),
             released: Vec::new(),

@@ -135,6 +135,12 @@ impl Span {
         Span { start: start as u32, len: len as u32 }
     }
 
+    /// Its length.
+    #[inline]
+    pub(crate) fn len(self) -> usize {
+        self.len as usize
+    }
+
     /// The place behind it.
     #[inline]
     pub(crate) fn end(self) -> usize {

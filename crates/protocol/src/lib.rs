@@ -25,6 +25,7 @@ pub mod limits;
 pub mod number;
 pub mod reply;
 
+mod append;
 mod args;
 mod decode;
 mod error;

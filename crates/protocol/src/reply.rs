@@ -9,6 +9,7 @@ use std::fmt;
 
 use memchr::memchr2;
 
+use crate::append::{SHORT_BYTES_MAX, short_bulk};
 use crate::float::DoubleText;
 
 /// `+OK`.
@@ -153,6 +154,10 @@ impl<'a> Reply<'a> {
     /// A string of any bytes.
     #[inline(always)]
     pub fn bulk(&mut self, bytes: &[u8]) {
+        if bytes.len() <= SHORT_BYTES_MAX { short_bulk(self.out, bytes) } else { self.long_bulk(bytes) }
+    }
+
+    fn long_bulk(&mut self, bytes: &[u8]) {
         self.out.reserve(bytes.len() + BULK_OVERHEAD_BYTES_MAX);
         self.header(b'$', bytes.len());
         self.out.extend_from_slice(bytes);

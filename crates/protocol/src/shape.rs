@@ -23,19 +23,25 @@ pub struct Shape {
     head: u128,
     mask: u128,
     head_len: usize,
-    name: Span,
-    words: usize,
+    /// Where the name begins, and its length.
+    name: (u8, u8),
+    words: u8,
 }
 
 /// The words of a command with a shape: ranges into the buffer, counted from the command's first byte.
+///
+/// There is one for every command that waits to be run, so it is small: what is within a head takes a byte.
 #[derive(Clone, Copy, Debug)]
 pub struct ShapedArgs {
-    name: Span,
+    name: (u8, u8),
+    len: u8,
     second: Span,
     /// Empty if there are only two.
     third: Span,
-    len: usize,
 }
+
+const _: () = assert!(HEAD_BYTES_MAX <= u8::MAX as usize, "a place within a head takes a byte");
+const _: () = assert!(size_of::<ShapedArgs>() == 20);
 
 impl Shape {
     /// The shape of the command that was parsed from the start of `buf`; `None` if it has none.
@@ -49,13 +55,16 @@ impl Shape {
         let mut head = [0; HEAD_BYTES_MAX];
         head.get_mut(..head_len)?.copy_from_slice(buf.get(..head_len)?);
         let mask = u128::MAX >> (8 * (HEAD_BYTES_MAX - head_len));
+        let start = name.end() - name.len();
+        let name = (u8::try_from(start).ok()?, u8::try_from(name.len()).ok()?);
+        let words = u8::try_from(words).ok()?;
         Some(Shape { head: u128::from_le_bytes(head), mask, head_len, name, words })
     }
 
     /// How many words its commands have, the name included.
     #[inline]
     pub fn words(&self) -> usize {
-        self.words
+        usize::from(self.words)
     }
 
     /// The words of the command at the start of `buf`, and how many bytes it takes; `None` if it begins in another way, is
@@ -67,7 +76,7 @@ impl Shape {
         }
         let (second, mut end) = bulk(buf, self.head_len, limits)?;
         let mut third = Span::default();
-        if self.words == SHAPE_WORDS_MAX {
+        if self.words() == SHAPE_WORDS_MAX {
             (third, end) = bulk(buf, end, limits)?;
         }
         Some((ShapedArgs { name: self.name, second, third, len: self.words }, end))
@@ -88,7 +97,9 @@ impl ShapedArgs {
     /// The words of the command at the start of `buf`, the rest of `room` being empty, and how many they are.
     #[inline]
     pub fn fill<'a>(&self, buf: &'a [u8]) -> Option<([&'a [u8]; SHAPE_WORDS_MAX], usize)> {
-        Some(([self.name.of(buf)?, self.second.of(buf)?, self.third.of(buf)?], self.len))
+        let (start, len) = (usize::from(self.name.0), usize::from(self.name.1));
+        let name = buf.get(start..start + len)?;
+        Some(([name, self.second.of(buf)?, self.third.of(buf)?], usize::from(self.len)))
     }
 
     /// The second word of the command at the start of `buf`.
@@ -128,7 +139,7 @@ mod tests {
         assert_eq!(found.is_some(), finds, "{:?}", String::from_utf8_lossy(buf));
         let Some((words, consumed)) = found else { return };
         let (args, expected) = parsed(buf);
-        assert_eq!((consumed, words.len), (expected, args.len()));
+        assert_eq!((consumed, usize::from(words.len)), (expected, args.len()));
         let (all, len) = words.fill(buf).expect("it was found here");
         (0..len).for_each(|index| assert_eq!(Some(all[index]), args.get(buf, index)));
         assert!(all[len..].iter().all(|word| word.is_empty()));

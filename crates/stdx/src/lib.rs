@@ -12,6 +12,8 @@ pub mod key;
 pub mod limits;
 pub mod random;
 
+mod carryless;
+
 pub use clock::{Clock, Mono, Wall};
 pub use id::{Epoch, MapVersion, NodeId, PartitionId, Seq, Slot};
 pub use random::Random;

@@ -10,7 +10,7 @@ use effect::{Cause, Effect};
 use std::hint::black_box;
 use std::time::Duration;
 use stdx::{Random, Wall};
-use store::{Locator, Partition, ValueRef, Warm};
+use store::{Locator, Partition, ValueRef};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -64,12 +64,9 @@ fn get(partitions: &mut [Partition], key: &Key, at: impl Into<Locator>) -> usize
 }
 
 fn ask_ahead(partitions: &[Partition], batch: &[Key]) -> Vec<Locator> {
-    let warm = |key: &Key| partitions[key.partition as usize].warm(0, key.hash);
-    let warm: Vec<Option<Warm<'_>>> = batch.iter().map(warm).collect();
-    let locate = |(key, warm): (&Key, &Option<Warm<'_>>)| {
-        warm.map_or(key.hash.into(), |warm| warm.prefetch_entry(key.hash))
-    };
-    batch.iter().zip(&warm).map(locate).collect()
+    let of = |key: &Key| &partitions[key.partition as usize];
+    let places: Vec<Locator> = batch.iter().map(|key| of(key).prefetch_place(0, key.hash)).collect();
+    batch.iter().zip(places).map(|(key, place)| of(key).prefetch_entry(0, place)).collect()
 }
 
 /// One batch after the other, from `keys` and round again.

@@ -86,7 +86,7 @@ impl Database {
     }
 
     /// For the access clock alone.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn find_mut(&mut self, at: Locator, key: &[u8]) -> Option<&mut Node> {
         self.table.find_mut(at, key)
     }

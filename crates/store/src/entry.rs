@@ -26,6 +26,13 @@ impl<'a> EntryRef<'a> {
         self.node.value()
     }
 
+    /// The bytes of a short string that is kept as such: the usual case of [`EntryRef::value`], told from all others by one
+    /// look.
+    #[inline(always)]
+    pub fn plain(&self) -> Option<&'a [u8]> {
+        self.node.plain()
+    }
+
     /// When the key expires, if ever.
     #[inline]
     pub fn expire_at(&self) -> Option<Wall> {

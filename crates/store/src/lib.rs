@@ -15,8 +15,8 @@
 //!
 //! A key takes its block (a header of 8 bytes, key, value and the deadline if it has one, rounded up to the allocator's
 //! size), about ten bytes of slots and, with a deadline, about five of the index. A look-up of a key whose partition is
-//! warm meets two cache lines, slot and node, and both can be asked for ahead ([`Partition::warm`],
-//! [`Warm::prefetch_entry`]).
+//! warm meets two cache lines, slot and node, and both can be asked for ahead ([`Partition::prefetch_place`],
+//! [`Partition::prefetch_entry`]).
 
 mod access;
 pub mod bloom;
@@ -43,5 +43,5 @@ pub use entry::EntryRef;
 pub use filter::{Added, Filter, FilterKind, FilterMut, Loading, NoFilter};
 pub use garbage::Garbage;
 pub use locator::Locator;
-pub use partition::{Partition, Warm};
+pub use partition::Partition;
 pub use value::{StringRef, ValueRef};

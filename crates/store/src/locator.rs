@@ -5,9 +5,9 @@ use crate::segment::mark_of;
 /// A segment that no table has.
 const NOWHERE: u32 = u32::MAX;
 
-/// A key's hash and, once it was warmed up, the slot that it was seen in.
+/// A key's hash and, once it was warmed up, the slot that it was seen in, or that it is looked for from.
 ///
-/// The slot is a guess: what stands there by now may be another key, or nothing. A look-up that finds its key there is
+/// The slot is a guess: what stands there may be another key, or nothing. A look-up that finds its key there is
 /// done; any other begins anew from the hash. So a guess may be kept for as long as one likes.
 #[derive(Clone, Copy, Debug)]
 pub struct Locator {
@@ -32,6 +32,12 @@ impl Locator {
     #[inline]
     pub(crate) fn guess(self) -> (usize, usize) {
         (self.segment as usize, self.slot as usize)
+    }
+
+    /// The same key in another slot of the segment.
+    #[inline]
+    pub(crate) fn moved_to(self, slot: usize) -> Locator {
+        Locator { slot: u32::try_from(slot).unwrap_or(self.slot), ..self }
     }
 
     #[inline]

@@ -11,7 +11,6 @@ use crate::filter::{Filter, FilterMut};
 use crate::garbage::{Garbage, Remains};
 use crate::locator::Locator;
 use crate::node::Node;
-use crate::segment::{Segment, mark_of};
 use crate::table::POSITIONS;
 use crate::watch::Watch;
 use effect::Effect;
@@ -36,26 +35,6 @@ pub struct Partition {
     databases: [Option<Box<Database>>; DATABASES_LEN],
     garbage: Garbage,
     watch: Option<Watch>,
-}
-
-/// A key that is being warmed up: its place is on the way.
-#[derive(Clone, Copy, Debug)]
-pub struct Warm<'a> {
-    segment: &'a Segment,
-    index: u32,
-    tag: u16,
-    home: usize,
-}
-
-impl Warm<'_> {
-    /// Second half, some time later, for the same `hash`: brings the entry closer and says where it is.
-    #[inline(always)]
-    pub fn prefetch_entry(self, hash: u64) -> Locator {
-        match self.segment.prefetch_from(self.home, self.tag) {
-            Some(slot) => Locator::guessed(hash, self.index, slot),
-            None => Locator::from(hash),
-        }
-    }
 }
 
 impl Partition {
@@ -110,13 +89,23 @@ impl Partition {
         (!is_expired(node.expire_at(), now)).then(|| EntryRef::new(node, now))
     }
 
-    /// First half of warming up for a key that will be looked up soon: brings its place in the table closer.
+    /// First half of warming up for a key that will be looked up soon: brings its place in the table closer, and says
+    /// where that is.
     #[inline(always)]
-    pub fn warm(&self, db: u8, hash: u64) -> Option<Warm<'_>> {
-        let mark = mark_of(hash);
-        let (segment, index) = self.database(db)?.table().segment_and_index(mark);
-        let (home, tag) = segment.prefetch_home(mark);
-        Some(Warm { segment, index, tag, home })
+    pub fn prefetch_place(&self, db: u8, hash: u64) -> Locator {
+        match self.database(db) {
+            Some(database) => database.table().prefetch_home(hash),
+            None => hash.into(),
+        }
+    }
+
+    /// Second half, some time later, with what the first half gave: brings the entry closer, and says where it is.
+    #[inline(always)]
+    pub fn prefetch_entry(&self, db: u8, place: Locator) -> Locator {
+        match self.database(db) {
+            Some(database) => database.table().prefetch_node(place),
+            None => place,
+        }
     }
 
     /// Applies an effect: the only way in which content changes. `locator` is that of the effect's key and ignored by

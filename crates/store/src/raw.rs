@@ -46,14 +46,18 @@ const NODE_ALIGN: usize = 1;
 const TAG_SHIFT: u32 = 48;
 const ADDRESS_MASK: usize = (1 << TAG_SHIFT) - 1;
 const LINE_BYTES: usize = 64;
+/// Slots that [`Node::tagged`] compares at once: as many as a cache line has.
+pub(crate) const WINDOW_SLOTS: usize = 8;
 
 const _: () = assert!(size_of::<usize>() == 8, "a tag needs the upper bits of an address");
 const _: () = assert!(size_of::<Option<Node>>() == 8, "a slot of a segment is one word");
 const _: () = assert!(PACKED_BYTES_MAX <= u16::MAX as usize, "the length of a value takes two bytes");
 const _: () = assert!(HEADER_BYTES == 8);
+const _: () = assert!(size_of::<[Option<Node>; WINDOW_SLOTS]>() == 4 * 16, "four registers hold a window");
 
 /// One key and what belongs to it, owned; and the tag of its slot, which is the table's to use.
 #[derive(Debug)]
+#[repr(transparent)]
 pub(crate) struct Node(NonNull<u8>);
 
 #[repr(C)]
@@ -162,11 +166,47 @@ impl Node {
         (self.0.addr().get() >> TAG_SHIFT) as u16
     }
 
-    /// Whether a slot has a node with this tag; of the tag 0 an unused one seems to have one as well.
+    /// Which slots of a window have a node with this tag, as bits; of the tag 0 unused ones seem to have one as well.
+    #[cfg(all(target_arch = "x86_64", not(miri)))]
     #[inline(always)]
-    pub(crate) fn may_be_tagged(slot: &Option<Node>, tag: u16) -> bool {
-        // No node is the word zero: see the layout of `Option<NonNull>`.
-        slot.as_ref().map_or(0, |node| node.0.addr().get()) >> TAG_SHIFT == usize::from(tag)
+    pub(crate) fn tagged(window: &[Option<Node>; WINDOW_SLOTS], tag: u16) -> u32 {
+        use std::arch::x86_64::{
+            __m128, __m128i, _mm_castps_si128, _mm_castsi128_ps, _mm_cmpeq_epi16, _mm_loadu_ps,
+            _mm_movemask_ps, _mm_set1_epi16, _mm_shuffle_ps,
+        };
+        const PAIRS: usize = WINDOW_SLOTS / 2;
+        let pairs = window.as_ptr().cast::<[f32; 4]>();
+        // SAFETY: SSE2 is part of every x86-64. A slot is eight initialised bytes, also an unused one, which is the word zero
+        // (see the layout of `Option<NonNull>`), so that a window is as many bytes as are read here, four times sixteen.
+        let pair = |at: usize| -> __m128 { unsafe { _mm_loadu_ps(pairs.add(at % PAIRS).cast()) } };
+        // SAFETY: registers only. Of four slots the upper halves, which end in the tags, are compared by words of two bytes; what
+        // the tag's word came to is the sign of its half.
+        unsafe {
+            let tags = _mm_set1_epi16(tag.cast_signed());
+            let upper = |low: usize| -> __m128i {
+                _mm_castps_si128(_mm_shuffle_ps::<0b11_01_11_01>(pair(low), pair(low + 1)))
+            };
+            let found =
+                |low: usize| -> i32 { _mm_movemask_ps(_mm_castsi128_ps(_mm_cmpeq_epi16(upper(low), tags))) };
+            (found(0) | found(2) << 4).cast_unsigned()
+        }
+    }
+
+    /// Which slots of a window have a node with this tag, as bits; of the tag 0 unused ones seem to have one as well.
+    #[cfg(not(all(target_arch = "x86_64", not(miri))))]
+    #[inline(always)]
+    pub(crate) fn tagged(window: &[Option<Node>; WINDOW_SLOTS], tag: u16) -> u32 {
+        Node::tagged_one_by_one(window, tag)
+    }
+
+    /// The same for any processor.
+    #[cfg(any(test, miri, not(target_arch = "x86_64")))]
+    fn tagged_one_by_one(window: &[Option<Node>; WINDOW_SLOTS], tag: u16) -> u32 {
+        window.iter().enumerate().fold(0, |found, (place, slot)| {
+            // No node is the word zero: see the layout of `Option<NonNull>`.
+            let word = slot.as_ref().map_or(0, |node| node.0.addr().get());
+            found | u32::from(word >> TAG_SHIFT == usize::from(tag)) << place
+        })
     }
 
     pub(crate) fn set_tag(&mut self, tag: u16) {
@@ -230,6 +270,15 @@ impl Node {
         }
         // SAFETY: a packed node's value was written there, as many bytes as the header says.
         unsafe { self.bytes_at(header.value_start(), header.value_len.into()) }
+    }
+
+    /// The value of a packed node that is kept as its bytes: most are.
+    #[inline(always)]
+    pub(crate) fn plain(&self) -> Option<&[u8]> {
+        let header = self.header();
+        // SAFETY: a packed node's value was written there, as many bytes as the header says.
+        let value = || unsafe { self.bytes_at(header.value_start(), header.value_len.into()) };
+        (header.flags & (LARGE | INTEGER) == 0).then(value)
     }
 
     /// The value as it is stored, to be overwritten in parts.
@@ -418,5 +467,28 @@ impl Header {
     fn layout(self) -> Layout {
         let bytes = allocation_bytes(self.value_start() + usize::from(self.value_len));
         Layout::from_size_align(bytes, NODE_ALIGN).expect("lengths of two bytes are far from the limit")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use stdx::Random;
+
+    #[test]
+    fn a_window_is_compared_as_slot_by_slot() {
+        let mut random = Random::seeded(8);
+        for _ in 0..if cfg!(miri) { 20 } else { 5_000 } {
+            // Few tags, the extremes and those next to them among them, so that most windows have several of one.
+            let tags = [0, 1, 0x7fff, 0x8000, 0xfffe, u16::MAX, random.next_u64() as u16];
+            let window: [Option<Node>; WINDOW_SLOTS] = std::array::from_fn(|_| {
+                let mut node = Node::packed(b"key", 0, b"value", None, Access::new(0));
+                node.set_tag(tags[random.below(tags.len() as u64) as usize]);
+                (random.below(4) > 0).then_some(node)
+            });
+            for tag in tags {
+                assert_eq!(Node::tagged(&window, tag), Node::tagged_one_by_one(&window, tag));
+            }
+        }
     }
 }

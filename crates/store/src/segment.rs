@@ -14,6 +14,7 @@
 use crate::memory::{filling_len, slice_bytes};
 use crate::node::Node;
 use crate::prefetch::prefetch_address;
+use crate::raw::WINDOW_SLOTS;
 
 /// Slots of a segment before it is split: bounds the work of one split or growth. So many words are a size of which nine fill
 /// a page of the allocator; of a thousand and twenty-four, an eighth of the page would lie idle.
@@ -26,10 +27,10 @@ const SIZES: [usize; 9] = [SEGMENT_SLOTS_MIN, 16, 32, 64, 128, 256, 448, 640, SE
 pub(crate) const SLOT_BYTES: usize = size_of::<Option<Node>>();
 /// Slots by which a split and a walk ask for nodes ahead of reading them.
 const SLOTS_AHEAD: usize = 16;
-/// Slots of a cache line.
-const LINE_SLOTS: usize = 64 / SLOT_BYTES;
-/// Slots from a node's home on in which it most likely stands.
-const WINDOW_SLOTS: usize = 8;
+/// Windows from a node's home on in which it most likely stands: at the highest load every tenth node stands beyond the first.
+const WINDOWS_MAX: usize = 2;
+
+const _: () = assert!(SEGMENT_SLOTS_MIN >= WINDOW_SLOTS, "every segment has a window");
 
 pub(crate) const MARK_BITS: u32 = 32;
 pub(crate) const TAG_BITS: u32 = 16;
@@ -95,16 +96,15 @@ impl Segment {
         }
     }
 
-    /// Brings the home of a mark closer: where [`Segment::find`] will begin. Home and tag.
-    #[inline]
-    pub(crate) fn prefetch_home(&self, mark: u32) -> (usize, u16) {
-        let tag = self.tag(mark);
-        let home = self.home(tag);
+    /// Brings the home of a mark closer: where [`Segment::find`] will begin.
+    #[inline(always)]
+    pub(crate) fn prefetch_home(&self, mark: u32) -> usize {
+        let home = self.home(self.tag(mark));
         let first = std::ptr::from_ref(&self.slots[home]);
         prefetch_address(first.cast());
-        // Half of the nodes stand beyond the line of a home that is at its end.
-        prefetch_address(first.wrapping_add(LINE_SLOTS / 2).cast());
-        (home, tag)
+        // The window begins in one line and ends in the next, as a rule.
+        prefetch_address(first.wrapping_add(WINDOW_SLOTS - 1).cast());
+        home
     }
 
     /// Brings the node closer that `find` will most likely end at, and says where it stands.
@@ -113,23 +113,27 @@ impl Segment {
     /// leaves early would guess wrong for every other key.
     #[inline]
     pub(crate) fn prefetch_node(&self, mark: u32) -> Option<usize> {
-        let tag = self.tag(mark);
-        self.prefetch_from(self.home(tag), tag)
+        self.prefetch_from(self.home(self.tag(mark)), mark)
     }
 
-    /// The same, given home and tag.
+    /// The same, given the home.
     #[inline(always)]
-    pub(crate) fn prefetch_from(&self, home: usize, tag: u16) -> Option<usize> {
-        // Hardly any node stands further from its home; the look-up itself walks all the way, and around the end.
-        let window = self.slots.get(home..)?.first_chunk::<WINDOW_SLOTS>()?;
-        let mut found = 0u32;
-        for (place, slot) in window.iter().enumerate() {
-            found |= u32::from(Node::may_be_tagged(slot, tag)) << place;
+    pub(crate) fn prefetch_from(&self, home: usize, mark: u32) -> Option<usize> {
+        let tag = self.tag(mark);
+        // The last window is a whole one too. Hardly any node stands further from its home; the look-up itself walks
+        // all the way, and around the end.
+        let mut start = home.min(self.slots.len() - WINDOW_SLOTS);
+        for _ in 0..WINDOWS_MAX {
+            let window = self.slots.get(start..)?.first_chunk::<WINDOW_SLOTS>()?;
+            let found = Node::tagged(window, tag);
+            if found != 0 {
+                let slot = start + found.trailing_zeros() as usize;
+                self.node_if_any(slot)?.prefetch();
+                return Some(slot);
+            }
+            start += WINDOW_SLOTS;
         }
-        let place = found.trailing_zeros() as usize;
-        let node = window.get(place)?.as_ref()?;
-        node.prefetch();
-        Some(home + place)
+        None
     }
 
     /// The node in `slot`, if one is there.

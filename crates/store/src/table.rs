@@ -10,7 +10,7 @@
 use crate::locator::Locator;
 use crate::memory::slice_bytes;
 use crate::node::Node;
-use crate::segment::{MARK_BITS, SEGMENT_SLOTS_MAX, Segment, TAG_BITS};
+use crate::segment::{MARK_BITS, SEGMENT_SLOTS_MAX, Segment, TAG_BITS, mark_of};
 use stdx::Random;
 
 /// One past the last position.
@@ -64,7 +64,7 @@ impl Table {
         self.segments[index].node(slot)
     }
 
-    #[inline]
+    #[inline(always)]
     pub(crate) fn find_mut(&mut self, at: Locator, key: &[u8]) -> Option<&mut Node> {
         let (index, slot) = self.place(at, key)?;
         self.segments[index].node_mut(slot)
@@ -169,17 +169,30 @@ impl Table {
         self.segments.iter().flat_map(Segment::iter)
     }
 
+    /// Brings the place of a key closer, and says where that is.
+    #[inline(always)]
+    pub(crate) fn prefetch_home(&self, hash: u64) -> Locator {
+        let mark = mark_of(hash);
+        let index = self.number(mark);
+        Locator::guessed(hash, index, self.segments[index as usize].prefetch_home(mark))
+    }
+
+    /// Brings the node closer whose place was brought closer before, and says where it stands.
+    #[inline(always)]
+    pub(crate) fn prefetch_node(&self, at: Locator) -> Locator {
+        let (index, home) = at.guess();
+        let segment = self.segments.get(index);
+        match segment.and_then(|segment| segment.prefetch_from(home, at.mark())) {
+            Some(slot) => at.moved_to(slot),
+            // A look-up would first look at the node at home, which is another one and far away.
+            None => at.hash().into(),
+        }
+    }
+
     /// The segment that a mark belongs to.
     #[inline]
     pub(crate) fn segment(&self, mark: u32) -> &Segment {
-        self.segment_and_index(mark).0
-    }
-
-    /// The same with its number, as a [`Locator`] keeps it.
-    #[inline]
-    pub(crate) fn segment_and_index(&self, mark: u32) -> (&Segment, u32) {
-        let index = self.number(mark);
-        (&self.segments[index as usize], index)
+        &self.segments[self.index(mark)]
     }
 
     #[inline]
@@ -222,7 +235,6 @@ impl Table {
 mod tests {
     use super::*;
     use crate::access::Access;
-    use crate::segment::mark_of;
     use crate::value::StringRef;
     use stdx::hash::hash64;
 
@@ -282,6 +294,28 @@ mod tests {
         assert_eq!((table.len(), table.iter().count()), (0, 0));
         assert_eq!(table.segment_bytes, recount_bytes(&table));
         assert!(table.bytes() * 10 < full_bytes);
+    }
+
+    #[test]
+    #[cfg_attr(miri, ignore)]
+    fn warming_up_finds_nearly_every_key_and_misleads_about_none() {
+        let warm = |table: &Table, i: u32| table.prefetch_node(table.prefetch_home(hash64(3, &key(i))));
+        let mut table = filled(20_000);
+        let seen = |i: &u32| {
+            let (index, slot) = warm(&table, *i).guess();
+            let node = table.segments.get(index).and_then(|segment| segment.node_if_any(slot));
+            node.is_some_and(|node| node.has_key(&key(*i)))
+        };
+        let count = (0..20_000).filter(seen).count();
+        assert!(count > 19_800, "{count}");
+        let warmed: Vec<Locator> = (0..20_000).map(|i| warm(&table, i)).collect();
+        (20_000..40_000).for_each(|i| table.insert(mark(i), node(&key(i)), mark_of_key));
+        assert!((0..20_000).step_by(2).all(|i| table.remove(mark(i), &key(i)).is_some()));
+        for (i, at) in (0..).zip(warmed) {
+            let found = table.find(at, &key(i)).map(Node::key);
+            assert_eq!(found, (i % 2 == 1).then_some(&key(i)[..]));
+        }
+        assert!(table.find(warm(&table, 40_000), &key(40_000)).is_none());
     }
 
     #[test]

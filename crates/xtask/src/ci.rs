@@ -23,8 +23,11 @@ const TEST_LINES: &[&str] = &[
 
 /// Crates with `unsafe` that is more than system calls, and which of their tests run under Miri as well: what has nothing to do
 /// with `unsafe` would run for hours.
-const MIRI_RUNS: &[(&str, &[&str])] =
-    &[("store", &["--skip", "cuckoo", "--skip", "bloom"]), ("stdx", &["allocator"])];
+const MIRI_RUNS: &[(&str, &[&str])] = &[
+    ("store", &["--skip", "cuckoo", "--skip", "bloom"]),
+    ("stdx", &["allocator"]),
+    ("protocol", &["append"]),
+];
 
 /// Leaves Miri out, where its toolchain cannot be had.
 const WITHOUT_MIRI: &str = "--without-miri";

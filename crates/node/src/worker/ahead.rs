@@ -9,6 +9,7 @@
 use super::Worker;
 use crate::cells::Wandering;
 use crate::connection::Connection;
+use crate::routing::Routing;
 use crate::spot::Spot;
 use crate::target::Key;
 use commands::{Command, Express, Run};
@@ -18,7 +19,7 @@ use smallvec::SmallVec;
 use std::collections::VecDeque;
 use std::ops::Range;
 use stdx::PartitionId;
-use store::Warm;
+use store::{Locator, Partition};
 
 /// Most commands parsed ahead.
 pub(super) const COMMANDS_MAX: usize = 64;
@@ -74,7 +75,7 @@ enum StepWords {
 /// How brief commands begin that were met lately.
 #[derive(Default)]
 struct Shapes {
-    known: SmallVec<[Known; SHAPES_MAX]>,
+    known: Vec<Known>,
     /// The one to be replaced next.
     next: usize,
 }
@@ -146,16 +147,18 @@ impl Ahead {
         self.steps.get(range).unwrap_or_default()
     }
 
-    /// Key, value (empty if there is none) and place of a step that [`Step::express`] says something of.
+    /// Key and place of a step that runs by [`Express::Get`] or [`Express::Set`].
     #[inline(always)]
-    pub(super) fn key_and_value<'a>(
-        &'a self,
-        step: &Step,
-        input: &'a [u8],
-    ) -> Option<(&'a [u8], &'a [u8], &'a Spot)> {
+    pub(super) fn key<'a>(&'a self, step: &Step, input: &'a [u8]) -> Option<(&'a [u8], &'a Spot)> {
         let StepWords::Shaped(words) = &step.words else { return None };
-        let source = input.get(step.span.clone())?;
-        Some((words.second(source)?, words.third(source)?, self.spots.get(step.spots.start as usize)?))
+        Some((words.second(input.get(step.span.start..)?)?, self.spots.get(step.spots.start as usize)?))
+    }
+
+    /// Value of a step that runs by [`Express::Set`].
+    #[inline(always)]
+    pub(super) fn value<'a>(&self, step: &Step, input: &'a [u8]) -> Option<&'a [u8]> {
+        let StepWords::Shaped(words) = &step.words else { return None };
+        words.third(input.get(step.span.start..)?)
     }
 
     /// What was parsed for this connection.
@@ -201,11 +204,11 @@ impl Ahead {
         }
     }
 
-    /// One word of a step.
+    /// The words of a step that runs by [`Express::GetMany`], and what they are to be read from.
     #[inline]
-    pub(super) fn word<'a>(&'a self, step: &Step, input: &'a [u8], index: usize) -> Option<&'a [u8]> {
+    pub(super) fn parsed<'a>(&'a self, step: &Step, input: &'a [u8]) -> Option<(&'a ParsedArgs, &'a [u8])> {
         let StepWords::Parsed(parsed) = step.words else { return None };
-        self.parsed.get(parsed)?.get(input.get(step.span.start..)?, index)
+        Some((self.parsed.get(parsed)?, input.get(step.span.start..)?))
     }
 
     /// Replaces the content of `words` by those of a step.
@@ -227,7 +230,7 @@ impl Ahead {
         }
     }
 
-    /// Parses up to `most` commands of `input` from `at` on, finds their rows, and with `place` where their keys are.
+    /// Parses up to `most` commands of `input` from `at` on, finds their rows, and where their keys are.
     /// `partial` holds the words of a first command that has arrived in part, now or earlier.
     fn parse(
         &mut self,
@@ -235,7 +238,7 @@ impl Ahead {
         (parser, partial): (&mut Parser, &mut ParsedArgs),
         (input, mut at): (&[u8], usize),
         (limits, most): (&ParseLimits, usize),
-        place: impl Fn(&[u8]) -> Option<Spot>,
+        placing: &Placing<'_>,
     ) {
         let first = self.steps.len();
         let end_max = first.saturating_add(most).min(COMMANDS_MAX);
@@ -245,7 +248,7 @@ impl Ahead {
             let rest = input.get(end..).unwrap_or_default();
             if !resumes && let Some((known, words, consumed)) = self.shapes.find(rest, limits) {
                 let start = count(&self.spots);
-                if let Some(spot) = words.second(rest).and_then(&place) {
+                if let Some(spot) = words.second(rest).and_then(|key| placing.place(key)) {
                     self.spots.push(spot);
                 }
                 self.steps.push(Step {
@@ -271,7 +274,7 @@ impl Ahead {
                         partial.clear();
                     }
                     self.parsed_len += 1;
-                    self.plan(index, input, end..end + consumed, &place);
+                    self.plan(index, input, end..end + consumed, placing);
                     end += consumed;
                 }
                 Ok(Parsed::Empty { consumed }) => {
@@ -299,13 +302,7 @@ impl Ahead {
     }
 
     /// Adds the step of a command whose words are in the vector number `index`.
-    fn plan(
-        &mut self,
-        index: usize,
-        input: &[u8],
-        span: Range<usize>,
-        place: impl Fn(&[u8]) -> Option<Spot>,
-    ) {
+    fn plan(&mut self, index: usize, input: &[u8], span: Range<usize>, placing: &Placing<'_>) {
         let Ahead { parsed, steps, spots, shapes, .. } = self;
         let source = input.get(span.start..).unwrap_or_default();
         let (parsed, start) = (&parsed[index], count(spots));
@@ -319,7 +316,9 @@ impl Ahead {
             }
             if matches!(command.run, Run::Read(_) | Run::Write(_) | Run::Fanout { .. }) {
                 let keys = command.key_positions_among(words).filter_map(word);
-                spots.extend(keys.take(KEYS_MAX.saturating_sub(spots.len())).map_while(place));
+                spots.extend(
+                    keys.take(KEYS_MAX.saturating_sub(spots.len())).map_while(|key| placing.place(key)),
+                );
             }
             // One that was not placed as a whole is not the lane's.
             if command.express(words) == Express::GetMany && (count(spots) - start) as usize == words - 1 {
@@ -328,6 +327,28 @@ impl Ahead {
         }
         let words = StepWords::Parsed(index);
         steps.push(Step { command, brief, express, span, words, spots: start..count(spots) });
+    }
+}
+
+/// What it takes to say where a key is.
+struct Placing<'a> {
+    routing: &'a Routing,
+    partitions: u16,
+    seed: u64,
+    db: u8,
+}
+
+impl Placing<'_> {
+    /// Where a key is; `None` before there is a cluster.
+    #[inline(always)]
+    fn place(&self, key: &[u8]) -> Option<Spot> {
+        if self.partitions == 0 {
+            return None;
+        }
+        let (slot, hash) = stdx::key::slot_and_hash(self.seed, key);
+        let partition = PartitionId::of_slot(slot, self.partitions);
+        let here = self.routing.own_reign(partition).is_some();
+        Some(Spot { db: self.db, partition, locator: Locator::from(hash), here })
     }
 }
 
@@ -341,7 +362,7 @@ impl Worker {
     /// Parses what has arrived on several connections and warms their keys up: for as many of them, from the first on,
     /// as there is room for. [`Worker::process`] is to be called for each of them next, in this order.
     pub fn prepare(&mut self, keys: &[Key]) -> usize {
-        let mut ahead = std::mem::take(&mut self.ahead);
+        let mut ahead = self.ahead.take().unwrap_or_default();
         ahead.clear();
         let (mut prepared, mut scratch) = (0, std::mem::take(&mut ahead.scratch));
         for &key in keys {
@@ -358,7 +379,7 @@ impl Worker {
         }
         ahead.scratch = scratch;
         self.warm(&mut ahead.spots);
-        self.ahead = ahead;
+        self.ahead = Some(ahead);
         prepared
     }
 
@@ -393,50 +414,44 @@ impl Worker {
         let limits = self.parse_limits(connection);
         // Authenticating changes the limits of what follows.
         let most = if connection.session.authenticated { usize::MAX } else { 1 };
-        let (partitions, db) = (self.routing.partitions(), connection.session.db);
-        let seed = self.shared.hash_seed();
-        ahead.parse(key, parser, input, (&limits, most), |key| {
-            if partitions == 0 {
-                return None;
-            }
-            let (slot, hash) = stdx::key::slot_and_hash(seed, key);
-            let partition = PartitionId::of_slot(slot, partitions);
-            let here = self.routing.own_reign(partition).is_some();
-            Some(Spot { db, partition, locator: hash.into(), here })
-        });
+        let placing = Placing {
+            routing: &self.routing,
+            partitions: self.routing.partitions(),
+            seed: self.shared.hash_seed(),
+            db: connection.session.db,
+        };
+        ahead.parse(key, parser, input, (&limits, most), &placing);
     }
 
     /// Brings keys closer that this node is going to look up: their places in the tables, then their entries; and notes
     /// where they were seen.
     pub(super) fn warm(&self, spots: &mut [Spot]) {
         if let Some(states) = self.cells.try_lock_all() {
-            let warm = |spot: &Spot| {
-                if !spot.here {
-                    return None;
-                }
-                let state = states.get(usize::from(spot.partition.0))?;
-                state.store.warm(spot.db, spot.locator.hash())
+            let store = |spot: &Spot| -> Option<&Partition> {
+                let state = states.get(usize::from(spot.partition.0)).filter(|_| spot.here)?;
+                Some(&state.store)
             };
-            let warm: SmallVec<[Option<Warm<'_>>; KEYS_MAX]> = spots.iter().map(warm).collect();
-            for (spot, warm) in spots.iter_mut().zip(warm) {
-                if let Some(warm) = warm {
-                    spot.locator = warm.prefetch_entry(spot.locator.hash());
+            for spot in spots.iter_mut() {
+                if let Some(store) = store(spot) {
+                    spot.locator = store.prefetch_place(spot.db, spot.locator.hash());
+                }
+            }
+            for spot in spots.iter_mut() {
+                if let Some(store) = store(spot) {
+                    spot.locator = store.prefetch_entry(spot.db, spot.locator);
                 }
             }
             return;
         }
         let mut lock = Wandering::default();
-        for spot in spots.iter().filter(|spot| spot.here) {
+        for spot in spots.iter_mut().filter(|spot| spot.here) {
             if let Some(state) = lock.try_go(&self.cells, spot.partition) {
-                state.store.warm(spot.db, spot.locator.hash());
+                spot.locator = state.store.prefetch_place(spot.db, spot.locator.hash());
             }
         }
         for spot in spots.iter_mut().filter(|spot| spot.here) {
-            // What is found cannot be kept while the lock wanders: walked to again, and close by now.
-            if let Some(state) = lock.try_go(&self.cells, spot.partition)
-                && let Some(warm) = state.store.warm(spot.db, spot.locator.hash())
-            {
-                spot.locator = warm.prefetch_entry(spot.locator.hash());
+            if let Some(state) = lock.try_go(&self.cells, spot.partition) {
+                spot.locator = state.store.prefetch_entry(spot.db, spot.locator);
             }
         }
     }

@@ -309,17 +309,17 @@ impl Lane<'_> {
             Express::GetMany => return self.get_many(routing, ahead, step, input, out),
             Express::Get | Express::Set => {}
         }
-        let (key, value, spot) = ahead.key_and_value(step, input)?;
+        let (key, spot) = ahead.key(step, input)?;
         let reign = routing.own_reign(spot.partition)?;
-        self.express(step.express, (key, value), (spot, reign), out)
+        self.express(step.express, (key, || ahead.value(step, input)), (spot, reign), out)
     }
 
-    /// Runs GET or SET on the key of `spot`, whose partition must be this node's under `reign`.
+    /// Runs GET or SET on the key of `spot`, whose partition must be this node's under `reign`. SET asks for its value.
     #[inline(always)]
-    pub(super) fn express(
+    pub(super) fn express<'a>(
         &mut self,
         express: Express,
-        (key, value): (&[u8], &[u8]),
+        (key, value): (&[u8], impl FnOnce() -> Option<&'a [u8]>),
         (spot, reign): (&Spot, Epoch),
         out: &mut Vec<u8>,
     ) -> Option<Closed> {
@@ -330,6 +330,7 @@ impl Lane<'_> {
             self.lookups.0 += u64::from(hit);
             self.lookups.1 += u64::from(!hit);
         } else {
+            let value = value()?;
             let access = &mut access(spot.partition, state);
             express::set(access, self.client, (key, value), spot.locator, &mut reply);
         }
@@ -351,11 +352,12 @@ impl Lane<'_> {
             (state.serves(routing.own_reign(spot.partition)?) && state.is_settled()).then_some(())
         };
         spots.iter().try_for_each(is_ready)?;
+        let (words, source) = ahead.parsed(step, input)?;
         let mut reply = Reply::new(out, self.version);
         reply.array(spots.len());
         let mut hits = 0;
         for (index, spot) in spots.iter().enumerate() {
-            let key = ahead.word(step, input, index + 1).expect("the words of a step stay where they are");
+            let key = words.get(source, index + 1).expect("the words of a step stay where they are");
             let store = &mut states[usize::from(spot.partition.0)].store;
             let hit = express::get_one_of_many(store, self.client, key, spot.locator, &mut reply);
             hits += u64::from(hit);
@@ -456,28 +458,40 @@ impl Closing<'_> {
 /// Statistics of a run, kept until it is over.
 pub(super) struct Tally<'s> {
     stats: &'s crate::stats::Stats,
-    /// Commands that ran: which, how often, how many of them failed.
+    /// The command that ran last, how often in a row, and how many of these failed.
+    last: (Option<&'static Command>, u64, u64),
+    /// Those before: which, how often, how many of them failed.
     runs: SmallVec<[(&'static Command, u64, u64); 4]>,
 }
 
 impl<'s> Tally<'s> {
     pub(super) fn new(stats: &'s crate::stats::Stats) -> Tally<'s> {
-        Tally { stats, runs: SmallVec::new() }
+        Tally { stats, last: (None, 0, 0), runs: SmallVec::new() }
     }
 
     /// One more command ran.
     #[inline(always)]
     pub(super) fn add(&mut self, command: Option<&'static Command>, failed: bool) {
-        let Some(command) = command else { return };
-        let failed = u64::from(failed);
-        match self.runs.iter_mut().find(|(other, ..)| std::ptr::eq(*other, command)) {
-            Some((_, count, failures)) => (*count, *failures) = (*count + 1, *failures + failed),
-            None => self.runs.push((command, 1, failed)),
+        if command.map(std::ptr::from_ref) != self.last.0.map(std::ptr::from_ref) {
+            self.turn_to(command);
+        }
+        self.last.1 += 1;
+        self.last.2 += u64::from(failed);
+    }
+
+    /// Another command than before comes next, or none.
+    fn turn_to(&mut self, next: Option<&'static Command>) {
+        let (last, count, failed) = std::mem::replace(&mut self.last, (next, 0, 0));
+        let Some(last) = last else { return };
+        match self.runs.iter_mut().find(|(other, ..)| std::ptr::eq(*other, last)) {
+            Some((_, sum, failures)) => (*sum, *failures) = (*sum + count, *failures + failed),
+            None => self.runs.push((last, count, failed)),
         }
     }
 
     /// Every command of a run is said to have taken the same time: the clock was read once.
-    pub(super) fn close(&self, nanos: u64, (hits, misses): (u64, u64)) {
+    pub(super) fn close(mut self, nanos: u64, (hits, misses): (u64, u64)) {
+        self.turn_to(None);
         let commands: u64 = self.runs.iter().map(|(_, count, _)| count).sum();
         let each = nanos / commands.max(1);
         for (command, count, failed) in &self.runs {

@@ -331,8 +331,9 @@ fn run_brief_request<'a>(
         }
     };
     let closed = match express {
-        Express::Get => lane.express(express, (request.key, &[]), place, out)?,
-        Express::Set => lane.express(express, (request.key, request.third()?), place, out)?,
+        Express::Get | Express::Set => {
+            lane.express(express, (request.key, || request.third()), place, out)?
+        }
         Express::No | Express::GetMany => {
             let words: SmallVec<[&[u8]; 16]> = request.request().words().collect();
             lane.by_context(command, Args::new(&words), place, out)?

@@ -37,7 +37,7 @@ impl Worker {
     pub fn process(&mut self, key: Key) {
         let Some(mut connection) = self.connections.get_mut(key).and_then(Option::take) else { return };
         let mut input = std::mem::take(&mut connection.input);
-        let mut ahead = std::mem::take(&mut self.ahead);
+        let mut ahead = self.ahead.take().unwrap_or_default();
         connection.stalled = false;
         connection.active = true;
         let mut at = 0;
@@ -77,7 +77,7 @@ impl Worker {
                 }
             }
         }
-        self.ahead = ahead;
+        self.ahead = Some(ahead);
         input.drain(..at);
         connection.input = input;
         let limit = self.limits.output_bytes_max_normal;
@@ -102,7 +102,6 @@ impl Worker {
         steps: Range<usize>,
         at: &mut usize,
     ) -> bool {
-        let mut words = ahead::Words::new();
         let mut next = steps.start;
         while let Some(step) = ahead.step(next).filter(|_| next < steps.end && !connection.closing) {
             if next > steps.start && self.must_wait(connection) {
@@ -115,6 +114,7 @@ impl Worker {
                 *at = ahead.step(next - 1).map_or(*at, |step| step.span.end);
                 continue;
             }
+            let mut words = ahead::Words::new();
             ahead.words(next, input, &mut words);
             match self.handle(key, connection, Args::new(&words), step.command, ahead.spots(step)) {
                 Next::Continue => (*at, next) = (step.span.end, next + 1),
