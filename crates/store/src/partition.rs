@@ -77,6 +77,10 @@ impl Partition {
         hash64(self.hash_seed, key)
     }
 
+    pub(crate) fn hash_seed(&self) -> u64 {
+        self.hash_seed
+    }
+
     /// Looks a key up and counts the use. An expired key is not there.
     #[inline(always)]
     pub fn get(

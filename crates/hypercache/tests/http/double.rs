@@ -107,6 +107,8 @@ impl Backend for Store {
             rejected: 0,
             buckets: vec![(896, 1), (1_024, 2), (1_280, 2), (u64::MAX, 1)],
         }];
+        figures.info.replication.syncs.by_difference = 8;
+        figures.info.replication.syncs.bytes_spared = 9_000;
         figures
     }
 }

@@ -292,26 +292,41 @@ impl Worker {
         let mut state = cell.state.lock();
         state.pump_queued = false;
         let (links, peers) = (&mut self.links, &self.peers);
-        let (mut used, mut syncs): (SmallVec<[Key; 4]>, u64) = (SmallVec::new(), 0);
+        let mut used: SmallVec<[Key; 4]> = SmallVec::new();
         let mut unreachable: SmallVec<[NodeId; 4]> = SmallVec::new();
         state.pump(attach, &mut |node, message| {
             let link = peers.get(&node).and_then(|key| Some((*key, links.get_mut(*key)?)));
             match link {
                 Some((key, link)) => {
-                    syncs += u64::from(matches!(message, replication::Message::SyncBegin { .. }));
                     frame::encode_replication(&mut link.output, partition, &message);
                     used.push(key);
                 }
                 None => unreachable.push(node),
             }
         });
+        let mut syncs = replication::Syncs::default();
         if let Some(primary) = state.primary() {
             unreachable.iter().for_each(|node| primary.detach(*node));
+            syncs = primary.take_syncs();
         }
         drop(state);
         used.into_iter().for_each(|key| self.queue_link_flush(key));
-        if syncs > 0 {
-            self.stat(Counter::FullSyncs, syncs);
+        self.count_syncs(syncs);
+    }
+
+    fn count_syncs(&mut self, syncs: replication::Syncs) {
+        if syncs == replication::Syncs::default() {
+            return;
+        }
+        let replication::Syncs { by_backlog, by_difference, whole, bytes_sent, bytes_spared } = syncs;
+        for (counter, by) in [
+            (Counter::BacklogSyncs, by_backlog),
+            (Counter::DifferenceSyncs, by_difference),
+            (Counter::FullSyncs, whole),
+            (Counter::SyncBytes, bytes_sent),
+            (Counter::SyncBytesSpared, bytes_spared),
+        ] {
+            self.stat(counter, by);
         }
     }
 
