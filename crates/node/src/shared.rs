@@ -18,6 +18,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 use stdx::{Clock, Mono, NodeId, PartitionId};
+use store::FilterTotals;
 
 /// What a node is started with.
 #[derive(Clone, Debug)]
@@ -241,6 +242,14 @@ impl Shared {
     /// Bytes of keys, values and tables on this node, whatever its role.
     pub fn data_bytes(&self) -> u64 {
         self.cells().iter().map(|cell| cell.state.lock().store.memory_bytes()).sum()
+    }
+
+    /// What the filters of the partitions are that this node is primary of. Counted as they change: takes no walk.
+    pub fn filters_as_primary(&self) -> FilterTotals {
+        self.fold_primaries(FilterTotals::default(), |mut totals, state| {
+            totals += state.store.filter_totals();
+            totals
+        })
     }
 
     /// GET at once, on the caller's thread: the value, or that there is none. `None` if this node cannot answer by

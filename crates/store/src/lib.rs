@@ -26,6 +26,7 @@ mod deadlines;
 mod entry;
 pub mod eviction;
 mod filter;
+mod filter_totals;
 mod garbage;
 mod locator;
 mod memory;
@@ -42,6 +43,7 @@ mod watch;
 
 pub use entry::EntryRef;
 pub use filter::{Added, Filter, FilterKind, FilterMut, Loading, NoFilter};
+pub use filter_totals::{FilterFigures, FilterTotals};
 pub use garbage::Garbage;
 pub use locator::Locator;
 pub use partition::{Partition, Warm};
