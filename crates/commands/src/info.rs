@@ -244,6 +244,23 @@ pub struct ReplicationInfo {
     pub offset: u64,
     /// Nodes that replicate at least one of them.
     pub replicas: Vec<ReplicaInfo>,
+    /// How replicas that had fallen behind came to be up to date.
+    pub syncs: SyncInfo,
+}
+
+/// Syncs of partitions to peers, since the start or `CONFIG RESETSTAT`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct SyncInfo {
+    /// Those that needed only records of the backlog.
+    pub by_backlog: u64,
+    /// Those for which copies were compared.
+    pub by_difference: u64,
+    /// Those for which the whole partition was sent.
+    pub whole: u64,
+    /// Bytes sent for comparing and copying, live records apart.
+    pub bytes_sent: u64,
+    /// Bytes of keys and values that were found to be equal and not sent.
+    pub bytes_spared: u64,
 }
 
 /// One `slaveN` line.

@@ -11,7 +11,7 @@ use commands::host::{
     Authentication, ClientInfo, ClusterNode, ClusterView, ConfigError, Host, LatencyEvent, NodeHealth, Pause,
     SaveError, ShutdownMode, SlotRange, SlowlogEntry, Unblock,
 };
-use commands::info::{CommandStats, InfoData, KeyspaceInfo, ReplicaInfo};
+use commands::info::{CommandStats, InfoData, KeyspaceInfo, ReplicaInfo, SyncInfo};
 use commands::session::ChannelKind;
 use std::sync::atomic::Ordering;
 use stdx::{Mono, NodeId, PartitionId, Slot, Wall};
@@ -284,12 +284,26 @@ impl Shared {
         stats.error_replies = total(Counter::Errors);
         stats.acl_access_denied_auth = total(Counter::DeniedAuthentications);
         stats.sync_full = total(Counter::FullSyncs);
+        stats.sync_partial_ok = total(Counter::BacklogSyncs);
+        info.replication.syncs = self.syncs();
         stats.reads_processed = total(Counter::Reads);
         stats.writes_processed = total(Counter::Writes);
         stats.output_buffer_limit_disconnections = total(Counter::OutputLimitCloses);
         stats.pubsub_channels = self.registry.len(ChannelKind::Channel);
         stats.pubsub_patterns = self.registry.len(ChannelKind::Pattern);
         stats.pubsub_shard_channels = self.registry.len(ChannelKind::Shard);
+    }
+
+    /// How peers of this node came to be up to date.
+    pub fn syncs(&self) -> SyncInfo {
+        let total = |counter| self.stats.total(counter);
+        SyncInfo {
+            by_backlog: total(Counter::BacklogSyncs),
+            by_difference: total(Counter::DifferenceSyncs),
+            whole: total(Counter::FullSyncs),
+            bytes_sent: total(Counter::SyncBytes),
+            bytes_spared: total(Counter::SyncBytesSpared),
+        }
     }
 
     fn fill_hypercache(&self, info: &mut InfoData, routing: &Routing, now: Mono) {

@@ -17,6 +17,7 @@ mod call;
 mod cells;
 mod connection;
 mod coordinator;
+mod copy;
 mod eviction;
 mod execute;
 mod frame;

@@ -3,11 +3,12 @@
 //! Everything about a partition lives behind one lock, so that a command, its effect record, its place in the log
 //! and the registration of the waiting reply are one step. Methods here assume the lock is held.
 
+use crate::copy::{Chunks, Copy, apply_all};
 use crate::journal::{Copying, Kept};
 use crate::target::Target;
 use cluster::map::{Assignment, Role as MapRole};
 use effect::RecordBuilder;
-use replication::{Applier, ChunkSource, Follower, FollowerStage, Log, Message, Primary};
+use replication::{ChunkSource, Follower, FollowerStage, Log, Message, Primary};
 use std::collections::{HashMap, VecDeque};
 use stdx::{Epoch, Mono, NodeId, Seq, Wall};
 use store::{Garbage, Partition};
@@ -55,8 +56,9 @@ pub(crate) struct State {
     awaited: VecDeque<(u64, u64)>,
     /// A copy that is being made.
     pub(crate) copying: Option<Copying>,
-    /// The last record of what was restored at the start, until there is a role for it.
-    restored: Option<Seq>,
+    /// The last record of a whole copy that is held without a role: restored at the start, or left when the role ended and
+    /// likely to be wanted again.
+    unowned: Option<Seq>,
 }
 
 /// A reply that waits for a commit.
@@ -100,7 +102,7 @@ impl State {
             kept: None,
             awaited: VecDeque::new(),
             copying: None,
-            restored: None,
+            unowned: None,
         }
     }
 
@@ -112,16 +114,16 @@ impl State {
     /// The last record that is part of the data held.
     pub(crate) fn last(&self) -> Seq {
         match &self.role {
-            Role::None => Seq::default(),
+            Role::None => self.unowned.unwrap_or_default(),
             Role::Primary(primary) => primary.last(),
             Role::Follower { follower, .. } => follower.last(),
         }
     }
 
-    /// Whether the data held is a whole copy; `None` if there is no role that has data.
+    /// Whether the data held is a whole copy; `None` if there is none.
     pub(crate) fn is_whole(&self) -> Option<bool> {
         match &self.role {
-            Role::None => None,
+            Role::None => self.unowned.map(|_| true),
             Role::Primary(_) => Some(true),
             Role::Follower { follower, .. } => Some(follower.stage() == FollowerStage::Usable),
         }
@@ -129,7 +131,18 @@ impl State {
 
     /// The data was restored at the start, as it was after `at`.
     pub(crate) fn restored(&mut self, born: Epoch, at: Seq) {
-        (self.born, self.restored) = (born, Some(at));
+        (self.born, self.unowned) = (born, Some(at));
+    }
+
+    /// Drops a copy that is held without a role; what is to be freed, if there was one.
+    pub(crate) fn drop_unowned(&mut self) -> Option<Garbage> {
+        self.unowned.take()?;
+        self.copying = None;
+        self.store.clear();
+        if let Some(Kept { journal, partition, .. }) = &self.kept {
+            journal.dropped(*partition);
+        }
+        Some(self.store.take_garbage())
     }
 
     /// The primary, if this node is it.
@@ -169,32 +182,36 @@ impl State {
         })
     }
 
-    /// Moves to what the map says. Called for every partition whose epoch has changed. A node that `is_alone` in its cluster
-    /// keeps no backlog: nobody could come back for it.
+    /// Moves to what the map says. Called for every partition whose epoch has changed. `keep`: where there is no role any
+    /// more, a whole copy is held for when there is one again. A node that `is_alone` in its cluster keeps no backlog: nobody
+    /// could come back for it.
     pub(crate) fn assign(
         &mut self,
         me: NodeId,
         assignment: &Assignment,
-        is_alone: bool,
+        (keep, is_alone): (bool, bool),
         now: Mono,
     ) -> Aftermath {
         let mut aftermath = Aftermath::default();
         let role = assignment.role_of(me);
         let new_reign = assignment.reign != self.reign;
-        let had_role = self.is_whole().is_some() || self.restored.is_some();
+        let had_data = self.is_whole().is_some();
         let begins = assignment.born != self.born;
-        let void = begins && (self.reign != Epoch(0) || self.restored.is_some());
+        let void = begins && (self.reign != Epoch(0) || self.unowned.is_some());
         self.epoch = assignment.epoch;
         self.reign = assignment.reign;
         self.born = assignment.born;
         if new_reign || role != self.map_role() {
-            self.leave_role(role, void, assignment, &mut aftermath);
+            self.leave_role(role, void || (role == MapRole::None && !keep), assignment, &mut aftermath);
+        } else if role == MapRole::None && !keep {
+            aftermath.garbage = self.drop_unowned();
+            return aftermath;
         }
         if let Some(Kept { journal, partition, .. }) = &self.kept {
             match self.role {
-                Role::None if had_role => journal.dropped(*partition),
+                Role::None if had_data && self.unowned.is_none() => journal.dropped(*partition),
                 Role::None => {}
-                _ if begins || !had_role || aftermath.garbage.is_some() => {
+                _ if begins || !had_data || aftermath.garbage.is_some() => {
                     journal.emptied(*partition, self.born, self.last());
                 }
                 _ => {}
@@ -228,9 +245,11 @@ impl State {
         {
             return;
         }
+        let mut had_data = true;
         let (mut log, mut stage) = match std::mem::replace(&mut self.role, Role::None) {
             Role::None => {
-                (self.restored.take().map(Log::starting_after).unwrap_or_default(), FollowerStage::Usable)
+                had_data = self.unowned.is_some();
+                (self.unowned.take().map(Log::starting_after).unwrap_or_default(), FollowerStage::Usable)
             }
             Role::Primary(primary) => (primary.into_log(), FollowerStage::Usable),
             Role::Follower { follower, .. } => follower.into_parts(),
@@ -245,10 +264,12 @@ impl State {
             // The map never gives a partition to a copy that it does not know to be whole.
             tracing::error!(reign = %to.reign, "became primary with a partial copy, which is dropped");
         }
-        if void || next == MapRole::None || partial {
+        if void || partial || (next == MapRole::None && stage == FollowerStage::Syncing) {
             self.store.clear();
             aftermath.garbage = Some(self.store.take_garbage());
             (log, stage) = (Log::default(), FollowerStage::Usable);
+        } else if next == MapRole::None && had_data {
+            self.unowned = Some(log.last());
         }
         self.role = match next {
             MapRole::None => Role::None,
@@ -496,71 +517,5 @@ fn note_uncommitted(primary: &Primary, store: &Partition, uncommitted: &mut VecD
             let hash = effect.key().map_or(commands::context::TOUCHED_ALL, |key| store.hash(key));
             uncommitted.push_back((seq.counter, effect.db(), hash));
         }
-    }
-}
-
-/// The data of a follower.
-struct Copy<'a> {
-    store: &'a mut Partition,
-    now: Wall,
-    born: Epoch,
-    kept: Option<&'a Kept>,
-    copying: &'a mut Option<Copying>,
-}
-
-impl Applier for Copy<'_> {
-    fn clear(&mut self, at: Seq) {
-        self.store.clear();
-        *self.copying = None;
-        if let Some(Kept { journal, partition, .. }) = self.kept {
-            journal.copy_begun(*partition, self.born, at);
-        }
-    }
-
-    fn record(&mut self, seq: Seq, effects: &[u8]) -> bool {
-        let applied = apply_all(self.store, effects, self.now);
-        if let Some(Kept { journal, partition, .. }) = self.kept.filter(|_| applied) {
-            journal.record(*partition, seq, effects);
-        }
-        if let Some(copying) = self.copying {
-            copying.written.extend_from_slice(effects);
-        }
-        applied
-    }
-
-    fn chunk(&mut self, effects: &[u8], is_last: bool) -> bool {
-        let applied = apply_all(self.store, effects, self.now);
-        if let Some(Kept { journal, partition, .. }) = self.kept.filter(|_| applied) {
-            journal.copy_piece(*partition, effects);
-            if is_last {
-                journal.copy_ended(*partition);
-            }
-        }
-        applied
-    }
-}
-
-/// Applies encoded effects; false if they are corrupt or cannot be applied.
-fn apply_all(store: &mut Partition, effects: &[u8], now: Wall) -> bool {
-    for effect in effect::decode(effects) {
-        let Ok(effect) = effect else { return false };
-        let hash = effect.key().map_or(0, |key| store.hash(key));
-        if !store.apply(&effect, hash, now) {
-            return false;
-        }
-    }
-    true
-}
-
-struct Chunks<'a> {
-    store: &'a Partition,
-}
-
-impl ChunkSource for Chunks<'_> {
-    fn chunk(&mut self, cursor: Option<(u8, u64)>) -> (Vec<u8>, Option<(u8, u64)>) {
-        let mut record = RecordBuilder::new();
-        let (db, at) = cursor.unwrap_or((0, 0));
-        let next = self.store.snapshot_chunk(db, at, replication::CHUNK_BYTES, &mut record);
-        (record.take(), next)
     }
 }

@@ -10,7 +10,7 @@ use crate::pubsub::Registry;
 use crate::routing::Routing;
 use crate::stats::{AllStats, Counter};
 use crate::target::{Delivery, Key, Mail, Target};
-use cluster::map::ClusterMap;
+use cluster::map::{ClusterMap, MemberState};
 use commands::host::{ClientInfo, LatencyEvent, Pause, SlowlogEntry};
 use parking_lot::{Mutex, RwLock};
 use std::collections::{BTreeMap, VecDeque};
@@ -18,6 +18,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 use stdx::{Clock, Mono, NodeId, PartitionId};
+use store::FilterTotals;
 
 /// What a node is started with.
 #[derive(Clone, Debug)]
@@ -243,6 +244,14 @@ impl Shared {
         self.cells().iter().map(|cell| cell.state.lock().store.memory_bytes()).sum()
     }
 
+    /// What the filters of the partitions are that this node is primary of. Counted as they change: takes no walk.
+    pub fn filters_as_primary(&self) -> FilterTotals {
+        self.fold_primaries(FilterTotals::default(), |mut totals, state| {
+            totals += state.store.filter_totals();
+            totals
+        })
+    }
+
     /// GET at once, on the caller's thread: the value, or that there is none. `None` if this node cannot answer by
     /// itself now (not the primary, no lease, an unconfirmed write); then [`Shared::call`] does.
     pub fn read_now(&self, db: u8, key: &[u8]) -> Option<Option<Vec<u8>>> {
@@ -345,11 +354,15 @@ impl Shared {
             self.is_sole_member.store(false, Ordering::Release);
         }
         for (cell, assignment) in cells.iter().zip(&map.assignments) {
+            let keep = may_be_wanted(&map, self.me(), cell.id);
             let mut state = cell.state.lock();
             if state.epoch == assignment.epoch {
+                let garbage = if keep { None } else { state.drop_unowned() };
+                drop(state);
+                drop(garbage);
                 continue;
             }
-            let aftermath = state.assign(self.me(), assignment, is_sole, now);
+            let aftermath = state.assign(self.me(), assignment, (keep, is_sole), now);
             let pump = aftermath.pump && !std::mem::replace(&mut state.pump_queued, true);
             drop(state);
             self.watch_by_role(cell.id);
@@ -522,5 +535,17 @@ impl Shared {
 
     pub(crate) fn count(&self, worker: usize, counter: Counter, by: u64) {
         self.stats.of(worker).add(counter, by);
+    }
+}
+
+/// Whether this node, where it has no role in a partition, is likely to get one, so that what it holds is worth keeping: the ring
+/// wants it there, or it is taken for down and will register again.
+fn may_be_wanted(map: &ClusterMap, me: NodeId, partition: PartitionId) -> bool {
+    match map.member(me).map(|member| member.state) {
+        None | Some(MemberState::Down) => true,
+        Some(MemberState::Leaving) => false,
+        Some(MemberState::Up) => {
+            map.desired().get(usize::from(partition.0)).is_some_and(|owners| owners.contains(&me))
+        }
     }
 }

@@ -47,6 +47,14 @@ pub enum Counter {
     InDoubt,
     /// Partitions copied whole to a peer.
     FullSyncs,
+    /// Partitions of which a peer that lagged behind got only the records it lacked.
+    BacklogSyncs,
+    /// Partitions compared with a peer's copy, of which only what differs was sent.
+    DifferenceSyncs,
+    /// Bytes sent for copying and comparing partitions, live records apart.
+    SyncBytes,
+    /// Bytes of keys and values that a peer was found to hold already.
+    SyncBytesSpared,
     /// Error replies.
     Errors,
     /// Wrong passwords.

@@ -2,6 +2,7 @@
 //!
 //! Links are TCP and authenticated, so a message has no checksum of its own; records in a file have one.
 
+use crate::difference::{Span, SpanDigest};
 use crate::message::Message;
 use crate::records::Records;
 use std::fmt;
@@ -15,6 +16,8 @@ const POSITION: u8 = 5;
 const ACK: u8 = 6;
 const FENCED: u8 = 7;
 const BEHIND: u8 = 8;
+const COMPARE: u8 = 9;
+const DIFFERING: u8 = 10;
 
 /// The bytes are not a message of this version.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -59,22 +62,43 @@ pub fn encode(out: &mut Vec<u8>, message: &Message<'_>) {
             put_u64(out, *stream);
             put_seq(out, *last);
         }
-        Message::SyncBegin { reign, stream, at } => {
+        Message::SyncBegin { reign, stream, at, keep } => {
             head(out, SYNC_BEGIN, *reign);
             put_u64(out, *stream);
             put_seq(out, *at);
+            out.push(u8::from(*keep));
         }
-        Message::Chunk { reign, stream, effects, done } => {
+        Message::Compare { reign, stream, from, spans } => {
+            head(out, COMPARE, *reign);
+            put_u64(out, *stream);
+            put_u64(out, *from);
+            put_u32(out, spans.len());
+            for SpanDigest { to, digest: [first, second] } in spans {
+                [to, first, second].into_iter().for_each(|number| put_u64(out, *number));
+            }
+        }
+        Message::Chunk { reign, stream, replaces, effects, done } => {
             head(out, CHUNK, *reign);
             put_u64(out, *stream);
-            out.push(u8::from(*done));
+            out.push(u8::from(*done) | u8::from(replaces.is_some()) << 1);
+            if let Some(span) = replaces {
+                put_span(out, *span);
+            }
             put_bytes(out, effects);
         }
-        Message::Position { reign, stream, last, usable } => {
+        Message::Position { reign, stream, last, usable, order } => {
             head(out, POSITION, *reign);
             put_u64(out, *stream);
             put_seq(out, *last);
             out.push(u8::from(*usable));
+            put_u64(out, *order);
+        }
+        Message::Differing { reign, stream, reached, spans } => {
+            head(out, DIFFERING, *reign);
+            put_u64(out, *stream);
+            put_u64(out, *reached);
+            put_u32(out, spans.len());
+            spans.iter().for_each(|span| put_span(out, *span));
         }
         Message::Fenced { reign } => head(out, FENCED, *reign),
         Message::Behind { reign, stream } => {
@@ -101,14 +125,26 @@ pub fn decode(bytes: &[u8]) -> Result<Message<'_>, CodecError> {
             let records = Records::checked(reader.sized()?)?;
             Message::Records { reign, stream, committed, records }
         }
-        SYNC_BEGIN => Message::SyncBegin { reign, stream, at: reader.seq()? },
+        SYNC_BEGIN => {
+            let at = reader.seq()?;
+            Message::SyncBegin { reign, stream, at, keep: reader.u8()? != 0 }
+        }
+        COMPARE => {
+            let from = reader.u64()?;
+            Message::Compare { reign, stream, from, spans: reader.many(Reader::span_digest)? }
+        }
         CHUNK => {
-            let done = reader.u8()? != 0;
-            Message::Chunk { reign, stream, effects: reader.sized()?.into(), done }
+            let bits = reader.u8()?;
+            let replaces = if bits & 2 != 0 { Some(reader.span()?) } else { None };
+            Message::Chunk { reign, stream, replaces, effects: reader.sized()?.into(), done: bits & 1 != 0 }
         }
         POSITION => {
-            let last = reader.seq()?;
-            Message::Position { reign, stream, last, usable: reader.u8()? != 0 }
+            let (last, usable) = (reader.seq()?, reader.u8()? != 0);
+            Message::Position { reign, stream, last, usable, order: reader.u64()? }
+        }
+        DIFFERING => {
+            let reached = reader.u64()?;
+            Message::Differing { reign, stream, reached, spans: reader.many(Reader::span)? }
         }
         ACK => Message::Ack { reign, stream, counter: reader.u64()?, chunks: reader.u32()? },
         BEHIND => Message::Behind { reign, stream },
@@ -134,6 +170,11 @@ fn put_u32(out: &mut Vec<u8>, value: usize) {
 fn put_seq(out: &mut Vec<u8>, seq: Seq) {
     put_u64(out, seq.epoch.0);
     put_u64(out, seq.counter);
+}
+
+fn put_span(out: &mut Vec<u8>, span: Span) {
+    put_u64(out, span.from);
+    put_u64(out, span.to);
 }
 
 fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
@@ -168,6 +209,20 @@ impl<'a> Reader<'a> {
         Ok(Seq { epoch: Epoch(self.u64()?), counter: self.u64()? })
     }
 
+    fn span(&mut self) -> Result<Span, CodecError> {
+        Ok(Span { from: self.u64()?, to: self.u64()? })
+    }
+
+    fn span_digest(&mut self) -> Result<SpanDigest, CodecError> {
+        Ok(SpanDigest { to: self.u64()?, digest: [self.u64()?, self.u64()?] })
+    }
+
+    /// A count and as many of what `read` reads. Memory is taken only for what is there.
+    fn many<T>(&mut self, read: impl Fn(&mut Self) -> Result<T, CodecError>) -> Result<Vec<T>, CodecError> {
+        let count = self.u32()?;
+        (0..count).map(|_| read(self)).collect()
+    }
+
     fn sized(&mut self) -> Result<&'a [u8], CodecError> {
         let len = self.u32()? as usize;
         self.take(len)
@@ -182,15 +237,19 @@ mod tests {
     fn round_trip_and_every_truncation_is_refused() {
         let seq = Seq { epoch: Epoch(3), counter: 9 };
         let (reign, stream) = (Epoch(4), 6);
+        let span = Span { from: 3, to: 4 };
         let mut records = Records::default();
         records.push(seq, b"abc");
         records.push(seq, b"");
         let messages = [
             Message::Attach { reign, stream, last: seq },
             Message::Records { reign, stream, committed: 8, records },
-            Message::SyncBegin { reign, stream, at: seq },
-            Message::Chunk { reign, stream, effects: b"xyz"[..].into(), done: true },
-            Message::Position { reign, stream, last: seq, usable: false },
+            Message::SyncBegin { reign, stream, at: seq, keep: true },
+            Message::Compare { reign, stream, from: 1, spans: vec![SpanDigest { to: 7, digest: [8, 9] }; 2] },
+            Message::Chunk { reign, stream, replaces: None, effects: b"xyz"[..].into(), done: true },
+            Message::Chunk { reign, stream, replaces: Some(span), effects: b"xyz"[..].into(), done: false },
+            Message::Position { reign, stream, last: seq, usable: false, order: 5 },
+            Message::Differing { reign, stream, reached: 9, spans: vec![span; 3] },
             Message::Ack { reign, stream, counter: 7, chunks: 2 },
             Message::Fenced { reign },
             Message::Behind { reign, stream },

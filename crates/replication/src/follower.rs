@@ -1,5 +1,6 @@
 //! A follower: applies the primary's stream to its copy and says how far it got.
 
+use crate::difference::{Span, SpanDigest, salt};
 use crate::log::Log;
 use crate::message::Message;
 use crate::records::Records;
@@ -7,12 +8,20 @@ use stdx::{Epoch, Seq};
 
 /// The store behind a follower.
 pub trait Applier {
-    /// Drops everything: a whole copy comes now, in pieces with the records after `at` between them.
-    fn clear(&mut self, at: Seq);
+    /// How the keys held are ordered, for comparing: copies with one number have every key at the same place. 0 if
+    /// nothing is held.
+    fn order(&self) -> u64;
+    /// A copy comes now, in pieces with the records after `at` between them. Drops everything, unless it is to `keep` what
+    /// will be compared.
+    fn begin(&mut self, at: Seq, keep: bool);
+    /// Compares what is held with these spans, which follow each other from `from` on: how far it came, at least a little, and
+    /// where they differ. What is held there will be replaced; what is equal belongs to the copy as it is now.
+    fn compare(&mut self, from: u64, spans: &[SpanDigest], salt: u64) -> (u64, Vec<Span>);
     /// Applies the effects of a record; false if they are corrupt.
     fn record(&mut self, seq: Seq, effects: &[u8]) -> bool;
-    /// Applies a piece of the whole copy, which is complete if this is the last; false if it is corrupt.
-    fn chunk(&mut self, effects: &[u8], is_last: bool) -> bool;
+    /// Removes what `replaces` covers and applies a piece of the copy, which is complete if this is the last; false if it
+    /// is corrupt.
+    fn chunk(&mut self, replaces: Option<Span>, effects: &[u8], is_last: bool) -> bool;
 }
 
 /// How whole the follower's copy is.
@@ -76,38 +85,39 @@ impl Follower {
         }
         if matches!(message, Message::Attach { .. }) && stream >= self.stream {
             (self.stream, self.broken) = (stream, false);
-            return Some(self.position());
+            return Some(self.position(copy));
         }
         if stream > self.stream {
             // Attached before this node, in the same reign, lost the role and got it again.
             self.stream = stream;
-            return self.complain();
+            return self.complain(copy);
         }
         if stream < self.stream || self.broken {
             return None;
         }
         match message {
             Message::Records { committed, records, .. } => self.records(committed, &records, copy),
-            Message::SyncBegin { at, .. } => {
-                copy.clear(at);
+            Message::SyncBegin { at, keep, .. } => {
+                copy.begin(at, keep);
                 self.log = Log::starting_after(at);
                 self.stage = Stage::Syncing;
                 None
             }
-            Message::Chunk { effects, done, .. } => self.chunk(&effects, done, copy),
+            Message::Compare { from, spans, .. } => self.compare(from, &spans, copy),
+            Message::Chunk { replaces, effects, done, .. } => self.chunk(replaces, &effects, done, copy),
             _ => None,
         }
     }
 
-    fn position(&self) -> Message<'static> {
-        let usable = self.stage == Stage::Usable;
-        Message::Position { reign: self.reign, stream: self.stream, last: self.log.last(), usable }
+    fn position(&self, copy: &dyn Applier) -> Message<'static> {
+        let (usable, order) = (self.stage == Stage::Usable, copy.order());
+        Message::Position { reign: self.reign, stream: self.stream, last: self.log.last(), usable, order }
     }
 
     /// The stream does not fit the copy: says so once and waits to be attached anew.
-    fn complain(&mut self) -> Option<Message<'static>> {
+    fn complain(&mut self, copy: &dyn Applier) -> Option<Message<'static>> {
         self.broken = true;
-        Some(self.position())
+        Some(self.position(copy))
     }
 
     fn records(
@@ -123,11 +133,11 @@ impl Follower {
             }
             if seq.counter > expected {
                 // A hole. What is held is as whole as before, and may be all that is left if the primary dies now.
-                return self.complain();
+                return self.complain(copy);
             }
             if !copy.record(seq, effects) {
                 self.stage = Stage::Syncing;
-                return self.complain();
+                return self.complain(copy);
             }
             self.log.push(seq, effects);
         }
@@ -136,9 +146,28 @@ impl Follower {
         Some(self.ack(0))
     }
 
-    fn chunk(&mut self, effects: &[u8], done: bool, copy: &mut dyn Applier) -> Option<Message<'static>> {
-        if self.stage != Stage::Syncing || !copy.chunk(effects, done) {
-            return self.complain();
+    fn compare(
+        &mut self,
+        from: u64,
+        spans: &[SpanDigest],
+        copy: &mut dyn Applier,
+    ) -> Option<Message<'static>> {
+        if self.stage != Stage::Syncing {
+            return self.complain(copy);
+        }
+        let (reached, spans) = copy.compare(from, spans, salt(self.reign, self.stream));
+        Some(Message::Differing { reign: self.reign, stream: self.stream, reached, spans })
+    }
+
+    fn chunk(
+        &mut self,
+        replaces: Option<Span>,
+        effects: &[u8],
+        done: bool,
+        copy: &mut dyn Applier,
+    ) -> Option<Message<'static>> {
+        if self.stage != Stage::Syncing || !copy.chunk(replaces, effects, done) {
+            return self.complain(copy);
         }
         if done {
             self.stage = Stage::Usable;

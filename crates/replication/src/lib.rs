@@ -15,6 +15,11 @@
 //!   |-- usable, and a prefix of my log --> stream Records from there
 //!   |-- otherwise ------> SyncBegin, then Chunks of the store mixed with live Records, in capture order
 //!   | <------------------------------- Ack{counter}
+//!
+//!       where the follower holds something, SyncBegin{keep}, and again and again, mixed with live Records:
+//!   |-- Compare{digests of the next spans} ---> |
+//!   | <-------------- Differing{spans, reached} |
+//!   |-- Chunk{replaces: span}, ... -----------> |   at the end an empty Chunk
 //! ```
 //!
 //! Each Attach opens a new numbered stream, and both ends ignore messages of any other, so that what a broken link
@@ -26,6 +31,8 @@
 //! behind; the chunk, captured later, replaces it whole. A removal of such a key is simply true when its chunk
 //! is captured. So no tombstones are needed, and a sync never stops the writers.
 //!
+//! The same holds for a follower that keeps what it has, whatever that is: see `difference`.
+//!
 //! A record is *committed* once every required peer has acknowledged it. Required are the peers of the committed
 //! in-sync set, and a learner from the moment its promotion is prepared. The promotion is proposed once everything
 //! written by that moment is committed: whenever it takes effect, the learner has all that was ever acknowledged.
@@ -35,10 +42,11 @@
 //!
 //! # Left out
 //!
-//! A diverged follower (one whose log is not a prefix of the primary's) syncs anew from a whole copy; persisted
-//! sequences that shorten this come with persistence.
+//! Which records a diverged follower (one whose log is not a prefix of the primary's) has that the primary has not:
+//! its copy is compared and corrected as any other.
 
 mod codec;
+mod difference;
 mod follower;
 mod log;
 mod message;
@@ -46,10 +54,11 @@ mod primary;
 mod records;
 
 pub use codec::{CodecError, decode, encode};
+pub use difference::{Span, SpanDigest};
 pub use follower::{Applier, Follower, Stage as FollowerStage};
 pub use log::Log;
 pub use message::Message;
-pub use primary::{ChunkSource, Peer, Primary, Stage};
+pub use primary::{ChunkSource, Peer, Primary, Stage, Syncs};
 pub use records::Records;
 
 /// Most bytes of records a partition keeps for peers that lag behind; a peer further back syncs anew.

@@ -1,5 +1,6 @@
 //! What a primary and a follower of one partition say to each other.
 
+use crate::difference::{Span, SpanDigest};
 use crate::records::Records;
 use std::borrow::Cow;
 use stdx::{Epoch, Seq};
@@ -32,7 +33,8 @@ pub enum Message<'a> {
         /// The records, oldest first.
         records: Records<'a>,
     },
-    /// Primary: drop what you hold; a copy follows that is complete as of `at` plus the records after it.
+    /// Primary: drop what you hold, or `keep` it to be compared and corrected; a copy follows that is complete as of `at`
+    /// plus the records after it.
     SyncBegin {
         /// Reign of the sender.
         reign: Epoch,
@@ -40,6 +42,19 @@ pub enum Message<'a> {
         stream: u64,
         /// Last record not sent live.
         at: Seq,
+        /// Whether spans are compared before they are sent.
+        keep: bool,
+    },
+    /// Primary: this is what I hold after the last record that I sent, from `from` on. Where do you differ?
+    Compare {
+        /// Reign of the sender.
+        reign: Epoch,
+        /// Stream it belongs to.
+        stream: u64,
+        /// Where the first span begins.
+        from: u64,
+        /// Spans that follow each other.
+        spans: Vec<SpanDigest>,
     },
     /// Primary: a piece of the store as effects.
     Chunk {
@@ -47,12 +62,14 @@ pub enum Message<'a> {
         reign: Epoch,
         /// Stream it belongs to.
         stream: u64,
+        /// Where everything is to be removed first.
+        replaces: Option<Span>,
         /// Encoded effects.
         effects: Cow<'a, [u8]>,
         /// Whether this is the last piece.
         done: bool,
     },
-    /// Follower: my copy ends at `last`; `usable` says whether it is a whole one.
+    /// Follower: my copy ends at `last`; `usable` says whether it is a whole one, `order` how its keys are ordered.
     Position {
         /// Reign of the sender.
         reign: Epoch,
@@ -62,6 +79,19 @@ pub enum Message<'a> {
         last: Seq,
         /// False while a sync is unfinished.
         usable: bool,
+        /// As [`crate::Applier::order`]: 0 if there is nothing to compare.
+        order: u64,
+    },
+    /// Follower: the answer to a Compare.
+    Differing {
+        /// Reign of the sender.
+        reign: Epoch,
+        /// Stream it belongs to.
+        stream: u64,
+        /// How far was compared.
+        reached: u64,
+        /// Where the copies differ, in order.
+        spans: Vec<Span>,
     },
     /// Follower: applied everything up to `counter`.
     Ack {
@@ -95,8 +125,10 @@ impl Message<'_> {
             Message::Attach { reign, stream, .. }
             | Message::Records { reign, stream, .. }
             | Message::SyncBegin { reign, stream, .. }
+            | Message::Compare { reign, stream, .. }
             | Message::Chunk { reign, stream, .. } => Some((*reign, *stream)),
             Message::Position { .. }
+            | Message::Differing { .. }
             | Message::Ack { .. }
             | Message::Fenced { .. }
             | Message::Behind { .. } => None,
@@ -108,13 +140,19 @@ impl Message<'_> {
             Message::Records { reign, stream, committed, records } => {
                 Message::Records { reign, stream, committed, records: records.into_owned() }
             }
-            Message::Chunk { reign, stream, effects, done } => {
-                Message::Chunk { reign, stream, effects: Cow::Owned(effects.into_owned()), done }
+            Message::Chunk { reign, stream, replaces, effects, done } => {
+                Message::Chunk { reign, stream, replaces, effects: Cow::Owned(effects.into_owned()), done }
             }
             Message::Attach { reign, stream, last } => Message::Attach { reign, stream, last },
-            Message::SyncBegin { reign, stream, at } => Message::SyncBegin { reign, stream, at },
-            Message::Position { reign, stream, last, usable } => {
-                Message::Position { reign, stream, last, usable }
+            Message::SyncBegin { reign, stream, at, keep } => Message::SyncBegin { reign, stream, at, keep },
+            Message::Compare { reign, stream, from, spans } => {
+                Message::Compare { reign, stream, from, spans }
+            }
+            Message::Position { reign, stream, last, usable, order } => {
+                Message::Position { reign, stream, last, usable, order }
+            }
+            Message::Differing { reign, stream, reached, spans } => {
+                Message::Differing { reign, stream, reached, spans }
             }
             Message::Ack { reign, stream, counter, chunks } => {
                 Message::Ack { reign, stream, counter, chunks }

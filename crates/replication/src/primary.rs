@@ -1,5 +1,6 @@
 //! A primary: appends records, feeds its peers, and knows what is committed.
 
+use crate::difference::{Difference, Next, Span, SpanDigest, salt};
 use crate::log::Log;
 use crate::message::Message;
 use crate::records::Records;
@@ -11,6 +12,38 @@ pub trait ChunkSource {
     /// Encodes a piece that starts at `cursor` (`None` at first) and returns it with where the next one starts,
     /// `None` after the last.
     fn chunk(&mut self, cursor: Option<(u8, u64)>) -> (Vec<u8>, Option<(u8, u64)>);
+    /// As [`crate::Applier::order`].
+    fn order(&self) -> u64;
+    /// A few spans that follow each other from `from` on, and the bytes of what is in each. At least one; the last of all
+    /// ends at `u64::MAX`.
+    fn digests(&mut self, from: u64, salt: u64) -> Vec<(SpanDigest, u64)>;
+    /// Encodes a piece of what is in `span`, from its beginning on, and returns it with where it ends: within the span.
+    fn piece_of(&mut self, span: Span) -> (Vec<u8>, u64);
+}
+
+/// How peers came to be up to date since [`Primary::take_syncs`] was called last.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Syncs {
+    /// Peers that lagged behind and got only the records they lacked.
+    pub by_backlog: u64,
+    /// Peers with which copies are compared.
+    pub by_difference: u64,
+    /// Peers that get a whole copy.
+    pub whole: u64,
+    /// Bytes sent for comparing and copying, live records apart.
+    pub bytes_sent: u64,
+    /// Bytes of keys and values that were found to be equal and not sent.
+    pub bytes_spared: u64,
+}
+
+impl std::ops::AddAssign for Syncs {
+    fn add_assign(&mut self, other: Syncs) {
+        self.by_backlog += other.by_backlog;
+        self.by_difference += other.by_difference;
+        self.whole += other.whole;
+        self.bytes_sent += other.bytes_sent;
+        self.bytes_spared += other.bytes_spared;
+    }
 }
 
 /// Where a peer stands.
@@ -58,6 +91,10 @@ pub struct Peer {
     stream: u64,
     /// The next Attach waits for the retry timer.
     awaits_retry: bool,
+    /// As the peer said when it was attached.
+    order: u64,
+    /// While it syncs by comparing.
+    difference: Option<Box<Difference>>,
 }
 
 /// One partition's primary.
@@ -76,6 +113,7 @@ pub struct Primary {
     /// Streams attached so far, to whatever peer.
     streams: u64,
     fenced: bool,
+    syncs: Syncs,
 }
 
 impl Primary {
@@ -93,6 +131,7 @@ impl Primary {
             peers: Vec::new(),
             streams: 0,
             fenced: false,
+            syncs: Syncs::default(),
         }
     }
 
@@ -137,6 +176,11 @@ impl Primary {
     /// The peers.
     pub fn peers(&self) -> &[Peer] {
         &self.peers
+    }
+
+    /// What has come since the last call.
+    pub fn take_syncs(&mut self) -> Syncs {
+        std::mem::take(&mut self.syncs)
     }
 
     /// Whether a peer told us that our reign is over.
@@ -185,6 +229,8 @@ impl Primary {
                     progress_at: now,
                     stream: 0,
                     awaits_retry: false,
+                    order: 0,
+                    difference: None,
                 }),
             }
         }
@@ -270,10 +316,16 @@ impl Primary {
         let Some(index) = self.peers.iter().position(|peer| peer.node == from) else { return };
         let current = self.peers[index].stream;
         match message {
-            Message::Position { reign: theirs, stream, last, usable }
+            Message::Position { reign: theirs, stream, last, usable, order }
                 if theirs == reign && stream == current =>
             {
+                self.peers[index].order = order;
                 self.position(index, last, usable, now);
+            }
+            Message::Differing { reign: theirs, stream, reached, spans }
+                if theirs == reign && stream == current =>
+            {
+                self.differing(index, reached, &spans, now);
             }
             Message::Ack { reign: theirs, stream, counter, chunks }
                 if theirs == reign && stream == current =>
@@ -298,6 +350,7 @@ impl Primary {
         send: &mut dyn FnMut(NodeId, Message<'_>),
     ) {
         let (reign, committed, last) = (self.reign, self.committed, self.log.last());
+        let syncs = &mut self.syncs;
         for peer in &mut self.peers {
             match peer.stage {
                 Stage::Detached if attach || !peer.awaits_retry => {
@@ -309,13 +362,17 @@ impl Primary {
                 Stage::Streaming => send_records(&self.log, peer, reign, committed, send),
                 Stage::Syncing { begun: true, .. } => {
                     send_records(&self.log, peer, reign, committed, send);
-                    send_chunks(peer, reign, source, send);
+                    send_copy(peer, reign, source, syncs, send);
                 }
                 Stage::Syncing { begun: false, .. } => {
                     peer.stage = Stage::Syncing { begun: true, cursor: None, in_flight: 0, sent_all: false };
                     peer.sent = last.counter;
-                    send(peer.node, Message::SyncBegin { reign, stream: peer.stream, at: last });
-                    send_chunks(peer, reign, source, send);
+                    // Whatever it holds, as long as it is in the same order: only what is equal will be left as it is.
+                    let keep = peer.order != 0 && peer.order == source.order();
+                    peer.difference = keep.then(Box::default);
+                    *(if keep { &mut syncs.by_difference } else { &mut syncs.whole }) += 1;
+                    send(peer.node, Message::SyncBegin { reign, stream: peer.stream, at: last, keep });
+                    send_copy(peer, reign, source, syncs, send);
                 }
             }
         }
@@ -332,6 +389,7 @@ impl Primary {
         }
         peer.progress_at = now;
         if continuable {
+            self.syncs.by_backlog += u64::from(last.counter < mine.counter);
             peer.stage = Stage::Streaming;
             peer.sent = last.counter;
             peer.acked = last.counter;
@@ -342,6 +400,23 @@ impl Primary {
             peer.stage = Stage::Syncing { begun: false, cursor: None, in_flight: 0, sent_all: false };
             peer.sent = mine.counter;
             peer.acked = 0;
+        }
+    }
+
+    /// The answer to a question about spans.
+    fn differing(&mut self, index: usize, reached: u64, spans: &[Span], now: Mono) {
+        let peer = &mut self.peers[index];
+        if !matches!(peer.stage, Stage::Syncing { begun: true, .. }) {
+            return;
+        }
+        let spared = peer.difference.as_mut().and_then(|difference| difference.answered(reached, spans));
+        match spared {
+            Some(bytes) => {
+                peer.progress_at = now;
+                self.syncs.bytes_spared += bytes;
+            }
+            // No answer to what was asked: begin anew.
+            None => peer.retry_later(),
         }
     }
 
@@ -414,21 +489,37 @@ fn send_records(
     }
 }
 
-fn send_chunks(
+/// Sends what the peer can take of a copy: pieces of everything, or questions and pieces of what differs.
+fn send_copy(
     peer: &mut Peer,
     reign: Epoch,
     source: &mut dyn ChunkSource,
+    syncs: &mut Syncs,
     send: &mut dyn FnMut(NodeId, Message<'_>),
 ) {
+    let Peer { node, stream, .. } = *peer;
     let Stage::Syncing { cursor, in_flight, sent_all, .. } = &mut peer.stage else { return };
     while !*sent_all && *in_flight < CHUNKS_IN_FLIGHT_MAX {
-        let (effects, next) = source.chunk(*cursor);
+        let (replaces, effects, done) = match &mut peer.difference {
+            None => {
+                let (effects, next) = source.chunk(*cursor);
+                *cursor = next;
+                (None, effects, next.is_none())
+            }
+            Some(difference) => match difference.next(source, salt(reign, stream)) {
+                Next::Wait => return,
+                Next::Ask { from, spans } => {
+                    syncs.bytes_sent += size_of_val(spans.as_slice()) as u64;
+                    send(node, Message::Compare { reign, stream, from, spans });
+                    continue;
+                }
+                Next::Replace { span, effects } => (Some(span), effects, false),
+                Next::End => (None, Vec::new(), true),
+            },
+        };
         *in_flight += 1;
-        *sent_all = next.is_none();
-        *cursor = next;
-        send(
-            peer.node,
-            Message::Chunk { reign, stream: peer.stream, effects: effects.into(), done: next.is_none() },
-        );
+        *sent_all = done;
+        syncs.bytes_sent += effects.len() as u64;
+        send(node, Message::Chunk { reign, stream, replaces, effects: effects.into(), done });
     }
 }

@@ -4,25 +4,77 @@
 //! replaced may still deliver to the follower what was on its way, after newer bytes of its successor. Checked all the
 //! time: what is committed is on every required peer, no committed write is ever missing at the primary of the newest
 //! reign, and a copy that calls itself whole is exactly the primary's state at the record it names.
+//!
+//! That these checks see something is checked too: mistakes are planted in the syncs that compare, and each has to be found.
 
-use effect::{Cause, Effect, RecordBuilder};
-use replication::{Applier, ChunkSource, Follower, FollowerStage, Log, Message, Primary, Stage};
+use effect::{Cause, Effect, Hashes, RecordBuilder};
+use replication::{
+    Applier, ChunkSource, Follower, FollowerStage, Log, Message, Primary, Span, SpanDigest, Stage, Syncs,
+};
 use std::collections::{HashMap, VecDeque};
 use stdx::{Epoch, Mono, NodeId, Random, Seq, Wall};
-use store::Partition;
+use store::bloom::BloomConfig;
+use store::{PLACE_END, Partition, ValueRef};
 
 const NODES: usize = 4;
 const KEYS: u64 = 40;
 const NOW: Wall = Wall(1_000);
 
-struct Copy<'a>(&'a mut Partition);
+/// What may be wrong with a sync that compares.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Mistake {
+    None,
+    /// What differs is not emptied before it is filled.
+    NotEmptied,
+    /// A span that differs is taken for equal now and then.
+    TakenForEqual,
+    /// More is emptied than what was asked about.
+    EmptiedTooFar,
+    /// An answer claims to have compared one span more than it has.
+    ReachedTooFar,
+    /// The copies are compared although nothing says that they have one order.
+    ForeignOrder,
+}
+
+struct Copy<'a>(&'a mut Partition, Mistake);
+
+/// Keys that are walked for one answer.
+const ANSWER_KEYS_MAX: usize = 5;
 
 impl Applier for Copy<'_> {
-    fn clear(&mut self, _at: Seq) {
-        self.0.clear();
+    fn order(&self) -> u64 {
+        order(self.0, self.1)
     }
 
-    fn chunk(&mut self, effects: &[u8], _is_last: bool) -> bool {
+    fn begin(&mut self, _at: Seq, keep: bool) {
+        if !keep {
+            self.0.clear();
+        }
+    }
+
+    fn compare(&mut self, from: u64, spans: &[SpanDigest], salt: u64) -> (u64, Vec<Span>) {
+        let (mut at, mut keys, mut differing) = (from, 0, Vec::new());
+        for SpanDigest { to, digest } in spans {
+            let here = self.0.stretch(at, *to, (ANSWER_KEYS_MAX, usize::MAX), salt);
+            let equal = here.to == *to && here.digest == *digest;
+            let missed = self.1 == Mistake::TakenForEqual && here.keys == 2;
+            if !equal && !missed {
+                differing.push(Span { from: at, to: here.to });
+            }
+            (at, keys) = (here.to, keys + here.keys);
+            if here.to < *to || keys >= ANSWER_KEYS_MAX {
+                break;
+            }
+        }
+        let next = spans.iter().map(|span| span.to).find(|to| *to > at);
+        (next.filter(|_| self.1 == Mistake::ReachedTooFar).unwrap_or(at), differing)
+    }
+
+    fn chunk(&mut self, replaces: Option<Span>, effects: &[u8], _is_last: bool) -> bool {
+        if let Some(Span { from, to }) = replaces.filter(|_| self.1 != Mistake::NotEmptied) {
+            let too_far = if self.1 == Mistake::EmptiedTooFar { 1 << 29 } else { 0 };
+            self.0.clear_stretch(from.saturating_sub(too_far), to, NOW);
+        }
         self.apply_all(effects)
     }
 
@@ -43,7 +95,15 @@ impl Copy<'_> {
     }
 }
 
-struct Chunks<'a>(&'a Partition);
+fn order(store: &Partition, mistake: Mistake) -> u64 {
+    match mistake {
+        _ if store.is_empty() => 0,
+        Mistake::ForeignOrder => 1,
+        _ => store.order(),
+    }
+}
+
+struct Chunks<'a>(&'a Partition, Mistake);
 
 impl ChunkSource for Chunks<'_> {
     fn chunk(&mut self, cursor: Option<(u8, u64)>) -> (Vec<u8>, Option<(u8, u64)>) {
@@ -52,6 +112,26 @@ impl ChunkSource for Chunks<'_> {
         // Small, so that a sync takes many chunks.
         let next = self.0.snapshot_chunk(db, at, 60, &mut record);
         (record.take(), next)
+    }
+
+    fn order(&self) -> u64 {
+        order(self.0, self.1)
+    }
+
+    fn digests(&mut self, from: u64, salt: u64) -> Vec<(SpanDigest, u64)> {
+        let (mut spans, mut at) = (Vec::new(), from);
+        while at < PLACE_END && spans.len() < 3 {
+            let stretch = self.0.stretch(at, PLACE_END, (2, 100), salt);
+            spans.push((SpanDigest { to: stretch.to, digest: stretch.digest }, stretch.bytes as u64));
+            at = stretch.to;
+        }
+        spans
+    }
+
+    fn piece_of(&mut self, span: Span) -> (Vec<u8>, u64) {
+        let mut record = RecordBuilder::new();
+        let to = self.0.snapshot_stretch(span.from, span.to, 30, &mut record);
+        (record.take(), to)
     }
 }
 
@@ -71,6 +151,8 @@ struct Node {
     role: Role,
     /// Epoch of the map it has seen.
     epoch: u64,
+    /// The last record of a whole copy that it keeps without a role.
+    unowned: Option<Seq>,
 }
 
 /// The agreed owners.
@@ -107,9 +189,10 @@ struct World {
     committed: HashMap<u64, u64>,
     value: u64,
     now: u64,
-    syncs: u64,
+    syncs: Syncs,
     fail_overs: u64,
     diverged: u64,
+    mistake: Mistake,
 }
 
 fn id(index: usize) -> NodeId {
@@ -117,8 +200,14 @@ fn id(index: usize) -> NodeId {
 }
 
 impl World {
-    fn new(seed: u64) -> World {
-        let node = |_| Node { store: Partition::new(3), role: Role::None, epoch: 0 };
+    fn new(seed: u64, mistake: Mistake) -> World {
+        let hash_seed = |index| if mistake == Mistake::ForeignOrder { index as u64 } else { 3 };
+        let node = |index| Node {
+            store: Partition::new(hash_seed(index)),
+            role: Role::None,
+            epoch: 0,
+            unowned: None,
+        };
         let mut world = World {
             random: Random::seeded(seed),
             nodes: (0..NODES).map(node).collect(),
@@ -130,9 +219,10 @@ impl World {
             committed: HashMap::new(),
             value: 0,
             now: 0,
-            syncs: 0,
+            syncs: Syncs::default(),
             fail_overs: 0,
             diverged: 0,
+            mistake,
         };
         world.see_map(0);
         world
@@ -148,7 +238,7 @@ impl World {
 
     /// A node takes over the newest map.
     fn see_map(&mut self, index: usize) {
-        let (map, now) = (self.map.clone(), self.now());
+        let (map, now, keeps_copy) = (self.map.clone(), self.now(), self.random.chance(0.5));
         let node = &mut self.nodes[index];
         if std::mem::replace(&mut node.epoch, map.epoch) == map.epoch {
             return;
@@ -163,7 +253,9 @@ impl World {
         };
         if !keeps {
             let (log, stage) = match std::mem::replace(&mut node.role, Role::None) {
-                Role::None => (Log::default(), FollowerStage::Usable),
+                Role::None => {
+                    (node.unowned.take().map(Log::starting_after).unwrap_or_default(), FollowerStage::Usable)
+                }
                 Role::Primary(primary) => (primary.into_log(), FollowerStage::Usable),
                 Role::Follower(follower) => follower.into_parts(),
             };
@@ -172,6 +264,8 @@ impl World {
                 node.role = Role::Primary(Primary::new(reign, log));
             } else if follows {
                 node.role = Role::Follower(Follower::new(reign, log, stage));
+            } else if keeps_copy && stage == FollowerStage::Usable {
+                node.unowned = Some(log.last());
             } else {
                 node.store.clear();
             }
@@ -204,8 +298,23 @@ impl World {
         let mut record = RecordBuilder::new();
         let string =
             Effect::SetString { db: 0, key: name.as_bytes(), value: text.as_bytes(), expire_at: None };
+        let filter = format!("f{}", key % 3);
+        let header = BloomConfig::new(20 + value % 3, 0.1, 2).expect("in range").header();
+        let hashes = [value.to_le_bytes()];
         let other = match kind {
             0 => Effect::Flush { db: 1 },
+            11 => Effect::ExpireAt { db: 1, key: noise.as_bytes(), at: Some(Wall(NOW.0 + value)) },
+            12 => Effect::CreateFilter { db: 1, key: filter.as_bytes(), header: &header },
+            13 | 14 => {
+                let hash = node.store.hash(filter.as_bytes());
+                let revision =
+                    match node.store.peek(1, filter.as_bytes(), hash, NOW).map(|entry| entry.value()) {
+                        Some(ValueRef::Filter(filter)) => filter.revision(),
+                        _ => 0,
+                    };
+                let hashes = Hashes::new(&hashes);
+                Effect::AddToFilter { db: 1, key: filter.as_bytes(), revision, hashes }
+            }
             1..=3 => Effect::Remove { db: 1, key: noise.as_bytes(), cause: Cause::Deleted },
             4..=10 => {
                 Effect::Splice { db: 1, key: noise.as_bytes(), offset: value % 30, bytes: text.as_bytes() }
@@ -225,15 +334,15 @@ impl World {
     fn pump(&mut self, index: usize, attach: bool) {
         let node = &mut self.nodes[index];
         let Role::Primary(primary) = &mut node.role else { return };
-        let (links, syncs) = (&mut self.links, &mut self.syncs);
-        primary.pump(&mut Chunks(&node.store), attach, &mut |to, message| {
-            *syncs += u64::from(matches!(message, Message::SyncBegin { .. }));
+        let links = &mut self.links;
+        primary.pump(&mut Chunks(&node.store, self.mistake), attach, &mut |to, message| {
             let of_pair = links.entry((index, to.0 as usize)).or_default();
             if of_pair.last().is_none_or(|link| link.cut) {
                 of_pair.push(Link::default());
             }
             of_pair.last_mut().expect("just made sure").there.push_back(message.into_owned());
         });
+        self.syncs += primary.take_syncs();
     }
 
     /// Delivers one message of one link, possibly of a link that was cut.
@@ -257,7 +366,7 @@ impl World {
             let answer = match &mut node.role {
                 Role::Follower(follower) => {
                     let (reign, last) = (follower.reign(), follower.last());
-                    let answer = follower.step(message, &mut Copy(&mut node.store));
+                    let answer = follower.step(message, &mut Copy(&mut node.store, self.mistake));
                     // Rule 2: another reign changes nothing, and is told so.
                     if theirs != reign {
                         assert_eq!(follower.last(), last);
@@ -446,17 +555,41 @@ impl World {
 
 #[test]
 fn rules_2_5_7_copies_converge_and_nothing_committed_is_lost() {
-    let (mut syncs, mut fail_overs, mut diverged) = (0, 0, 0);
-    for seed in 0..40 {
-        let mut world = World::new(seed);
-        for _ in 0..3_000 {
-            world.step();
-        }
-        world.quiesce();
+    let (mut fail_overs, mut diverged) = (0, 0);
+    let mut syncs = Syncs::default();
+    for seed in 0..60 {
+        let world = run(seed, Mistake::None);
         syncs += world.syncs;
         fail_overs += world.fail_overs;
         diverged += world.diverged;
     }
     // The walk is worth something only if it reaches the interesting places.
-    assert!(syncs > 100 && fail_overs > 40 && diverged > 3, "{syncs} {fail_overs} {diverged}");
+    assert!(fail_overs > 40 && diverged > 3, "{fail_overs} {diverged}");
+    let Syncs { by_backlog, by_difference, whole, bytes_spared, .. } = syncs;
+    assert!(by_backlog > 100 && by_difference > 100 && whole > 100 && bytes_spared > 1_000, "{syncs:?}");
+}
+
+#[test]
+fn a_mistake_in_a_sync_that_compares_is_found() {
+    let mistakes = [
+        Mistake::NotEmptied,
+        Mistake::TakenForEqual,
+        Mistake::EmptiedTooFar,
+        Mistake::ReachedTooFar,
+        Mistake::ForeignOrder,
+    ];
+    for mistake in mistakes {
+        let is_found = (0..40).any(|seed| std::panic::catch_unwind(|| drop(run(seed, mistake))).is_err());
+        assert!(is_found, "{mistake:?}");
+    }
+}
+
+/// A whole life of a cluster.
+fn run(seed: u64, mistake: Mistake) -> World {
+    let mut world = World::new(seed, mistake);
+    for _ in 0..3_000 {
+        world.step();
+    }
+    world.quiesce();
+    world
 }

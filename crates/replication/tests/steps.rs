@@ -1,6 +1,9 @@
 //! Single steps of the protocol, in the order in which they may go wrong.
 
-use replication::{Applier, ChunkSource, Follower, FollowerStage, Log, Message, Primary, Records, Stage};
+use replication::{
+    Applier, ChunkSource, Follower, FollowerStage, Log, Message, Primary, Records, Span, SpanDigest, Stage,
+    Syncs,
+};
 use std::collections::BTreeMap;
 use stdx::{Epoch, Mono, NodeId, Seq};
 
@@ -14,11 +17,24 @@ const NOW: Mono = Mono(0);
 struct Tally {
     applied: usize,
     cleared: usize,
+    replaced: Vec<Span>,
+    order: u64,
 }
 
 impl Applier for Tally {
-    fn clear(&mut self, _at: Seq) {
-        self.cleared += 1;
+    fn order(&self) -> u64 {
+        self.order
+    }
+
+    fn begin(&mut self, _at: Seq, keep: bool) {
+        self.cleared += usize::from(!keep);
+    }
+
+    /// Every second span differs.
+    fn compare(&mut self, from: u64, spans: &[SpanDigest], _salt: u64) -> (u64, Vec<Span>) {
+        let starts = std::iter::once(from).chain(spans.iter().map(|span| span.to));
+        let all = starts.zip(spans).map(|(from, span)| Span { from, to: span.to });
+        (spans.last().expect("never empty").to, all.step_by(2).collect())
     }
 
     fn record(&mut self, _seq: Seq, effects: &[u8]) -> bool {
@@ -26,8 +42,9 @@ impl Applier for Tally {
         effects.first() != Some(&b'!')
     }
 
-    fn chunk(&mut self, effects: &[u8], _is_last: bool) -> bool {
+    fn chunk(&mut self, replaces: Option<Span>, effects: &[u8], _is_last: bool) -> bool {
         self.applied += 1;
+        self.replaced.extend(replaces);
         effects.first() != Some(&b'!')
     }
 }
@@ -38,7 +55,24 @@ impl ChunkSource for OneChunk {
     fn chunk(&mut self, _cursor: Option<(u8, u64)>) -> (Vec<u8>, Option<(u8, u64)>) {
         (b"all".to_vec(), None)
     }
+
+    fn order(&self) -> u64 {
+        ORDER
+    }
+
+    /// Four spans.
+    fn digests(&mut self, from: u64, _salt: u64) -> Vec<(SpanDigest, u64)> {
+        assert_eq!(from, 0);
+        [10, 20, 30, u64::MAX].map(|to| (SpanDigest { to, digest: [0; 2] }, 100)).into()
+    }
+
+    fn piece_of(&mut self, span: Span) -> (Vec<u8>, u64) {
+        (b"some".to_vec(), span.to)
+    }
 }
+
+/// The order of a copy that may be compared.
+const ORDER: u64 = 77;
 
 fn seq(epoch: u64, counter: u64) -> Seq {
     Seq { epoch: Epoch(epoch), counter }
@@ -63,7 +97,7 @@ fn attach(stream: u64) -> Message<'static> {
 }
 
 fn position(stream: u64, last: Seq, usable: bool) -> Message<'static> {
-    Message::Position { reign: REIGN, stream, last, usable }
+    Message::Position { reign: REIGN, stream, last, usable, order: 0 }
 }
 
 fn ack(stream: u64, counter: u64, chunks: u32) -> Message<'static> {
@@ -112,7 +146,7 @@ fn rule_2_another_reign_is_refused() {
         records: encoded(vec![record(4, 1, b"x")]),
     };
     assert_eq!(follower.step(older, &mut copy), Some(Message::Fenced { reign: REIGN }));
-    let newer = Message::SyncBegin { reign: Epoch(6), stream: 3, at: seq(6, 1) };
+    let newer = Message::SyncBegin { reign: Epoch(6), stream: 3, at: seq(6, 1), keep: false };
     assert_eq!(follower.step(newer, &mut copy), Some(Message::Behind { reign: REIGN, stream: 3 }));
     assert_eq!((copy.applied, copy.cleared, follower.last()), (0, 0, Seq::default()));
 
@@ -130,7 +164,7 @@ fn what_an_older_stream_delivers_late_is_ignored() {
         (Follower::new(REIGN, Log::default(), FollowerStage::Usable), Tally::default());
     assert!(follower.step(attach(1), &mut copy).is_some());
     assert_eq!(follower.step(attach(2), &mut copy), Some(position(2, Seq::default(), true)));
-    let late = Message::SyncBegin { reign: REIGN, stream: 1, at: seq(5, 7) };
+    let late = Message::SyncBegin { reign: REIGN, stream: 1, at: seq(5, 7), keep: false };
     assert_eq!(follower.step(late, &mut copy), None);
     assert_eq!(follower.step(attach(1), &mut copy), None);
     assert_eq!((copy.cleared, follower.stage()), (0, FollowerStage::Usable));
@@ -343,4 +377,68 @@ fn a_follower_that_comes_back_soon_gets_only_what_it_missed() {
     primary.step(PEER, ack(2, 1_005, 0), NOW);
     let log = primary.into_log();
     assert_eq!((log.bytes(), log.last().counter), (0, 1_005), "the backlog is the primary's alone");
+}
+
+/// A learner that holds something, up to the end of a sync.
+#[test]
+fn a_copy_in_the_same_order_is_compared_and_only_what_differs_is_sent() {
+    let mut primary = Primary::new(REIGN, Log::starting_after(seq(5, 9)));
+    primary.set_peers(REIGN, &[], &[PEER], NOW);
+    let log = Log::starting_after(seq(4, 3));
+    let mut follower = Follower::new(REIGN, log, FollowerStage::Usable);
+    let mut copy = Tally { order: ORDER, ..Tally::default() };
+    let mut questions = 0;
+    for _ in 0..10 {
+        append(&mut primary, 1);
+        for (_, message) in pump(&mut primary, false) {
+            questions += usize::from(matches!(message, Message::Compare { .. }));
+            if let Some(answer) = follower.step(message, &mut copy) {
+                primary.step(PEER, answer, NOW);
+            }
+            let in_sync = stage(&primary, PEER) == Stage::Streaming;
+            assert!(!in_sync || follower.stage() == FollowerStage::Usable, "counted before it was whole");
+        }
+    }
+    assert_eq!((stage(&primary, PEER), questions, copy.cleared), (Stage::Streaming, 1, 0));
+    assert_eq!(copy.replaced, [Span { from: 0, to: 10 }, Span { from: 20, to: 30 }]);
+    assert_eq!(follower.last(), primary.last());
+    let Syncs { by_backlog, by_difference, whole, bytes_sent, bytes_spared } = primary.take_syncs();
+    assert_eq!((by_backlog, by_difference, whole, bytes_spared), (0, 1, 0, 200));
+    assert_eq!(bytes_sent, 4 * 24 + 2 * 4);
+}
+
+#[test]
+fn a_copy_in_another_order_is_not_compared() {
+    for order in [0, ORDER + 1] {
+        let mut primary = Primary::new(REIGN, Log::starting_after(seq(5, 9)));
+        primary.set_peers(REIGN, &[], &[PEER], NOW);
+        pump(&mut primary, false);
+        let last = seq(4, 3);
+        primary.step(PEER, Message::Position { reign: REIGN, stream: 1, last, usable: true, order }, NOW);
+        let sent = pump(&mut primary, false);
+        assert!(matches!(
+            &sent[..],
+            [(_, Message::SyncBegin { keep: false, .. }), (_, Message::Chunk { .. })]
+        ));
+        assert_eq!(primary.take_syncs().whole, 1);
+    }
+}
+
+#[test]
+fn an_answer_to_no_question_makes_the_primary_begin_anew() {
+    let mut primary = Primary::new(REIGN, Log::starting_after(seq(5, 9)));
+    primary.set_peers(REIGN, &[], &[PEER], NOW);
+    pump(&mut primary, false);
+    let position =
+        Message::Position { reign: REIGN, stream: 1, last: seq(4, 3), usable: false, order: ORDER };
+    primary.step(PEER, position, NOW);
+    let sent = pump(&mut primary, false);
+    assert!(matches!(&sent[..], [(_, Message::SyncBegin { keep: true, .. }), (_, Message::Compare { .. })]));
+    let answer = |stream, reached| Message::Differing { reign: REIGN, stream, reached, spans: Vec::new() };
+    primary.step(PEER, answer(9, 20), NOW);
+    assert!(matches!(stage(&primary, PEER), Stage::Syncing { .. }), "of another stream");
+    primary.step(PEER, answer(1, 0), NOW);
+    assert_eq!(stage(&primary, PEER), Stage::Detached);
+    let sent = pump(&mut primary, true);
+    assert!(matches!(sent[..], [(PEER, Message::Attach { stream: 2, .. })]), "{sent:?}");
 }

@@ -6,11 +6,11 @@
 #![allow(missing_docs, reason = "the function that criterion makes has none")]
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
-use effect::{Cause, Effect};
+use effect::{Cause, Effect, RecordBuilder};
 use std::hint::black_box;
 use std::time::Duration;
 use stdx::{Random, Wall};
-use store::{Locator, Partition, ValueRef};
+use store::{Locator, PLACE_END, Partition, ValueRef};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -170,12 +170,40 @@ fn expire_all(mut partitions: Vec<Partition>) -> Vec<Partition> {
     partitions
 }
 
+/// Walking a partition for another copy of it: digests of spans of sixteen keys, or the keys themselves.
+fn walks(criterion: &mut Criterion) {
+    let mut partitions = empty();
+    keys(0..KEYS).iter().for_each(|key| set(&mut partitions, key, key.hash, None));
+    let mut turns = partitions.iter().cycle();
+    let mut next = || turns.next().expect("there are many");
+    let mut group = criterion.benchmark_group("store");
+    group.throughput(Throughput::Elements(KEYS / PARTITIONS as u64));
+    group.bench_function("digest a partition", |bencher| {
+        bencher.iter(|| {
+            let (partition, mut at, mut sum) = (next(), 0, 0);
+            while at < PLACE_END {
+                let stretch = partition.stretch(at, PLACE_END, (16, usize::MAX), 1);
+                (at, sum) = (stretch.to, sum ^ stretch.digest[0]);
+            }
+            black_box(sum)
+        });
+    });
+    group.bench_function("encode a partition", |bencher| {
+        bencher.iter(|| {
+            let mut record = RecordBuilder::new();
+            assert_eq!(next().snapshot_chunk(0, 0, usize::MAX, &mut record), None);
+            black_box(record.take().len())
+        });
+    });
+    group.finish();
+}
+
 criterion_group! {
     name = benches;
     config = Criterion::default()
         .sample_size(30)
         .warm_up_time(Duration::from_millis(500))
         .measurement_time(Duration::from_secs(2));
-    targets = look_ups, from_nothing
+    targets = look_ups, from_nothing, walks
 }
 criterion_main!(benches);

@@ -225,6 +225,11 @@ impl CuckooFilter {
         self.sub_filters.iter().map(SubFilter::items).sum()
     }
 
+    /// Slots of all sub-filters.
+    pub fn slots(&self) -> u64 {
+        self.buckets() * SLOTS as u64
+    }
+
     /// How many inserts and deletes have made it what it is: each that changes the filter raises this by one.
     pub fn revision(&self) -> u64 {
         // An insert adds an item; a delete takes one and is counted.
@@ -246,7 +251,7 @@ impl CuckooFilter {
             items: self.items(),
             deleted: self.deleted,
             buckets,
-            slots: buckets * SLOTS as u64,
+            slots: self.slots(),
             sub_filters: self.sub_filters.len(),
             memory_bytes: self.memory_bytes(),
             false_positive_rate: self.sub_filters.iter().map(rate).sum(),

@@ -7,6 +7,7 @@ use crate::access::{Access, Moment};
 use crate::deadlines::Deadlines;
 use crate::eviction::Token;
 use crate::filter::{Filter, FilterMut};
+use crate::filter_totals::FilterTotals;
 use crate::garbage::Remains;
 use crate::locator::Locator;
 use crate::memory::allocation_bytes;
@@ -24,6 +25,7 @@ pub(crate) struct Database {
     hash_seed: u64,
     node_bytes: usize,
     deadlines: Deadlines,
+    filters: FilterTotals,
 }
 
 /// The keys as the index of deadlines sees them.
@@ -73,7 +75,8 @@ impl<'a> Keys<'a> {
 impl Database {
     /// An empty one whose keys are hashed under `hash_seed`.
     pub(crate) fn new(hash_seed: u64) -> Database {
-        Database { table: Table::new(), hash_seed, node_bytes: 0, deadlines: Deadlines::default() }
+        let (deadlines, filters) = (Deadlines::default(), FilterTotals::default());
+        Database { table: Table::new(), hash_seed, node_bytes: 0, deadlines, filters }
     }
 
     #[inline]
@@ -83,6 +86,10 @@ impl Database {
 
     pub(crate) fn deadlines(&self) -> &Deadlines {
         &self.deadlines
+    }
+
+    pub(crate) fn filters(&self) -> FilterTotals {
+        self.filters
     }
 
     /// For the access clock alone.
@@ -134,6 +141,7 @@ impl Database {
         let former = node.set(value, expire_at);
         if let Some(former) = &former {
             self.node_bytes = self.node_bytes - former.bytes() + node.bytes();
+            self.filters.remove_node(former);
         }
         self.move_deadline(at.mark(), deadline, expire_at);
         former
@@ -162,6 +170,7 @@ impl Database {
         expire_at: Option<Wall>,
         now: Moment,
     ) -> Option<Node> {
+        self.filters.add(&filter);
         let Some(node) = self.table.find_mut(at, key) else {
             self.insert(at.mark(), Node::of_filter(key, filter, expire_at, Access::begun(now)));
             return None;
@@ -169,6 +178,7 @@ impl Database {
         let deadline = node.expire_at();
         node.set_access(node.access().at(now));
         let former = node.set_filter(filter, expire_at);
+        self.filters.remove_node(&former);
         self.node_bytes = self.node_bytes - former.bytes() + node.bytes();
         self.move_deadline(at.mark(), deadline, expire_at);
         Some(former)
@@ -185,7 +195,10 @@ impl Database {
     ) -> Option<T> {
         let node = self.table.find_mut(at, key)?;
         let bytes = node.bytes();
-        let changed = change(&mut FilterMut { filter: node.filter_mut()?, remains });
+        let filter = node.filter_mut()?;
+        self.filters.remove(filter);
+        let changed = change(&mut FilterMut { filter, remains });
+        self.filters.add(filter);
         node.set_access(node.access().at(now));
         self.node_bytes = self.node_bytes - bytes + node.bytes();
         Some(changed)
@@ -203,6 +216,7 @@ impl Database {
     pub(crate) fn remove(&mut self, mark: u32, key: &[u8]) -> Option<Node> {
         let node = self.table.remove(mark, key)?;
         self.node_bytes -= node.bytes();
+        self.filters.remove_node(&node);
         self.move_deadline(mark, node.expire_at(), None);
         Some(node)
     }
@@ -248,6 +262,13 @@ impl Database {
         let expiring = self.table.iter().filter(|node| node.expire_at().is_some()).count();
         assert_eq!(self.deadlines.len(), expiring as u64);
         self.deadlines.check(Keys { table: &self.table, hash_seed: self.hash_seed });
+        let mut filters = FilterTotals::default();
+        for node in self.table.iter() {
+            if let crate::ValueRef::Filter(filter) = node.value() {
+                filters.add(filter);
+            }
+        }
+        assert_eq!(self.filters, filters);
     }
 }
 

@@ -8,6 +8,7 @@ use crate::access::{Moment, seconds_of};
 use crate::database::Database;
 use crate::entry::{EntryRef, is_expired};
 use crate::filter::{Filter, FilterMut};
+use crate::filter_totals::FilterTotals;
 use crate::garbage::{Garbage, Remains};
 use crate::locator::Locator;
 use crate::node::Node;
@@ -54,6 +55,10 @@ impl Partition {
     #[inline]
     pub fn hash(&self, key: &[u8]) -> u64 {
         hash64(self.hash_seed, key)
+    }
+
+    pub(crate) fn hash_seed(&self) -> u64 {
+        self.hash_seed
     }
 
     /// Looks a key up and counts the use. An expired key is not there.
@@ -228,6 +233,14 @@ impl Partition {
     /// Memory that keys, values and tables take, as an allocator would count it; garbage is not in it.
     pub fn memory_bytes(&self) -> u64 {
         self.databases.iter().flatten().map(|database| database.bytes() as u64).sum()
+    }
+
+    /// What the filters of all databases are.
+    pub fn filter_totals(&self) -> FilterTotals {
+        self.databases.iter().flatten().fold(FilterTotals::default(), |mut totals, database| {
+            totals += database.filters();
+            totals
+        })
     }
 
     /// Visits about `count` keys from `cursor` (0 at the start) on and gives the next cursor, 0 at the end. Cursors

@@ -16,8 +16,8 @@ use stdx::limits::DATABASES;
 
 /// Seed of content digests: the same everywhere, unlike that of look-ups.
 const DIGEST_SEED: u64 = 0x6879_7065_7263_6163;
-/// The same for filters: one whose bytes are those of a string differs from it.
-const FILTER_DIGEST_SEED: u64 = 0x6669_6c74_6572_2d31;
+/// Makes another seed for filters: one whose bytes are those of a string differs from it.
+const FILTER: u64 = 0x0e10_1c11_1711_4c52;
 
 impl Partition {
     /// Every key as the effect that sets it, in no particular order.
@@ -62,23 +62,25 @@ impl Partition {
     /// partitions have equal digests. Takes time in proportion to the content.
     pub fn digest(&self) -> u64 {
         let mut sum = 0u64;
-        self.for_each(&mut |effect| {
-            let (seed, db, key, value, expire_at) = match effect {
-                Effect::SetString { db, key, value, expire_at } => (DIGEST_SEED, db, key, value, expire_at),
-                Effect::SetFilter { db, key, filter, expire_at } => {
-                    (FILTER_DIGEST_SEED, db, key, filter, expire_at)
-                }
-                _ => return,
-            };
-            let expire_at = expire_at.map_or(0, |at| mix64(at.0.wrapping_add(1)));
-            let key_digest = hash64(seed ^ u64::from(db), key);
-            sum = sum.wrapping_add(mix64(hash64(key_digest, value) ^ expire_at));
-        });
+        self.for_each(&mut |effect| sum = sum.wrapping_add(entry_digest(DIGEST_SEED, &effect)));
         sum
     }
 }
 
-fn with_effect(db: u8, node: &Node, visit: &mut dyn FnMut(Effect<'_>)) {
+/// Digest of a key with everything that the effect which sets it says: database, kind, value, deadline.
+pub(crate) fn entry_digest(seed: u64, effect: &Effect<'_>) -> u64 {
+    let (seed, db, key, value, expire_at) = match *effect {
+        Effect::SetString { db, key, value, expire_at } => (seed, db, key, value, expire_at),
+        Effect::SetFilter { db, key, filter, expire_at } => (seed ^ FILTER, db, key, filter, expire_at),
+        _ => return 0,
+    };
+    let expire_at = expire_at.map_or(0, |at| mix64(at.0.wrapping_add(1)));
+    let key_digest = hash64(seed ^ u64::from(db), key);
+    mix64(hash64(key_digest, value) ^ expire_at)
+}
+
+/// Visits the effect that sets this key.
+pub(crate) fn with_effect(db: u8, node: &Node, visit: &mut dyn FnMut(Effect<'_>)) {
     let (key, expire_at) = (node.key(), node.expire_at());
     match node.value() {
         ValueRef::String(value) => {

@@ -5,7 +5,7 @@ use effect::{Cause, Effect, Hashes, RecordBuilder, decode};
 use stdx::{Random, Wall};
 use store::bloom::BloomConfig;
 use store::cuckoo::CuckooConfig;
-use store::{Added, Filter, FilterKind, Partition, ValueRef};
+use store::{Added, Filter, FilterFigures, FilterKind, FilterTotals, Partition, ValueRef};
 
 const NOW: Wall = Wall(50_000);
 
@@ -135,6 +135,30 @@ fn sum_of_entries(partition: &Partition) -> u64 {
     }
 }
 
+/// What the partition says of its filters, by looking at every key.
+fn totals_by_walk(partition: &Partition) -> FilterTotals {
+    let mut totals = FilterTotals::default();
+    partition.scan(0, 0, usize::MAX, NOW, &mut |_, entry| {
+        let ValueRef::Filter(filter) = entry.value() else { return };
+        let (items, capacity) = match filter {
+            Filter::Cuckoo(filter) => (filter.items(), filter.stats().slots),
+            Filter::Bloom(filter) => (filter.items(), filter.capacity()),
+            Filter::Loading(_) => (0, 0),
+        };
+        let figures = match filter.kind() {
+            FilterKind::Cuckoo => &mut totals.cuckoo,
+            FilterKind::Bloom => &mut totals.bloom,
+        };
+        *figures = FilterFigures {
+            filters: figures.filters + 1,
+            items: figures.items + items,
+            capacity: figures.capacity + capacity,
+            memory_bytes: figures.memory_bytes + filter.memory_bytes() as u64,
+        };
+    });
+    totals
+}
+
 const PROGRAMS: u64 = if cfg!(miri) { 1 } else { 60 };
 const STEPS: u64 = if cfg!(miri) { 60 } else { 400 };
 
@@ -215,9 +239,11 @@ fn memory_is_accounted_to_the_byte() {
             let (whole, entries) = (primary.store.memory_bytes(), sum_of_entries(&primary.store));
             assert!(whole == 0 || whole >= entries, "{whole} < {entries}");
             assert!(whole <= entries + empty + 600, "{whole} > {entries} + {empty}");
+            assert_eq!(primary.store.filter_totals(), totals_by_walk(&primary.store));
         }
         primary.emit(&Effect::Flush { db: 0 });
         assert_eq!(primary.store.memory_bytes(), 0);
+        assert_eq!(primary.store.filter_totals(), FilterTotals::default());
         drop(primary.store.take_garbage());
     }
 }

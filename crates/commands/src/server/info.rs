@@ -326,6 +326,12 @@ fn replication(out: &mut Text, data: &InfoData) {
     out.field("repl_backlog_active", u8::from(data.memory.replication_log > 0));
     out.field("repl_backlog_size", data.memory.replication_log);
     out.zeros(&["repl_backlog_first_byte_offset", "repl_backlog_histlen"]);
+    let syncs = &replication.syncs;
+    out.field("partition_syncs_by_backlog", syncs.by_backlog);
+    out.field("partition_syncs_by_difference", syncs.by_difference);
+    out.field("partition_syncs_whole", syncs.whole);
+    out.field("partition_sync_bytes_sent", syncs.bytes_sent);
+    out.field("partition_sync_bytes_spared", syncs.bytes_spared);
 }
 
 fn cpu(out: &mut Text, data: &InfoData) {

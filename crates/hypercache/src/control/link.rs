@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! dialer                                                            acceptor
-//!   GET /internal/link, Upgrade: hypercache-link/1
+//!   GET /internal/link, Upgrade: hypercache-link/2
 //!     cluster, from, from incarnation, to, to incarnation, kind,
 //!     nonce A, proof = MAC("hello", all of these)             ---->  400, 401, 403 or 409 with a reason, or
 //!                         <----  101: incarnation, nonce B, MAC("acceptor", all of the above and B)
@@ -40,7 +40,7 @@ pub(super) use accept::{Greeted, Greeting};
 
 /// Where links are asked for.
 pub const LINK_PATH: &str = "/internal/link";
-const PROTOCOL: &str = "hypercache-link/1";
+const PROTOCOL: &str = "hypercache-link/2";
 /// Longest a handshake may take, from the first byte sent.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(2);
 /// Handshakes in progress at once as acceptor, and as dialer.

@@ -1,6 +1,6 @@
 //! What the cache API needs of a node, and how a command's reply is read.
 
-use super::figures::Figures;
+use super::figures::{Figures, FilterFigures};
 
 /// Gets the encoded RESP2 reply of a command, exactly once, or is dropped when there will be none.
 pub type Respond = Box<dyn FnOnce(Vec<u8>) + Send>;
@@ -16,6 +16,8 @@ pub trait Backend: Send + Sync + 'static {
     fn call(&self, words: &[&[u8]], respond: Respond);
     /// The numbers for `/metrics`.
     fn figures(&self) -> Figures;
+    /// The numbers for `/api/filter/stats`.
+    fn filters(&self) -> FilterFigures;
 }
 
 /// Where a key lives.

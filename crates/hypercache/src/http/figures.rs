@@ -1,6 +1,7 @@
-//! The numbers that `/metrics` writes, as plain data: whoever knows them fills them in.
+//! The numbers that `/metrics` and `/api/filter/stats` write, as plain data: whoever knows them fills them in.
 
-use commands::info::InfoData;
+use commands::info::{InfoData, SyncInfo};
+use store::FilterTotals;
 
 /// Numbers of the node.
 #[derive(Clone, Debug, Default)]
@@ -19,6 +20,15 @@ pub struct Figures {
     pub commands: Vec<CommandFigures>,
     /// Peers that replicate from this node.
     pub lags: Vec<Lag>,
+}
+
+/// Numbers of filters and digests.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct FilterFigures {
+    /// Filters whose primary is this node.
+    pub held: FilterTotals,
+    /// How peers of this node came to be up to date.
+    pub syncs: SyncInfo,
 }
 
 /// Numbers of one command.

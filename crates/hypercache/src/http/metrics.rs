@@ -29,6 +29,7 @@ pub(crate) fn response(server: &Server) -> Response<Body> {
     write_operations(&mut text, &figures.commands);
     write_commands(&mut text, &figures.commands);
     write_cluster(&mut text, &figures);
+    write_syncs(&mut text, &figures);
     write_raft(&mut text, &server.admin.raft_figures());
     write_gossip(&mut text, &server.admin.gossip_figures());
     write_http(&mut text, server);
@@ -272,6 +273,29 @@ fn write_cluster(text: &mut Text, figures: &Figures) {
     for lag in &figures.lags {
         text.sample("hypercache_replication_catching_up", &[("peer", &lag.peer)], lag.not_streaming);
     }
+}
+
+fn write_syncs(text: &mut Text, figures: &Figures) {
+    let syncs = &figures.info.replication.syncs;
+    let name = "hypercache_partition_syncs_total";
+    text.family(name, Kind::Counter, "Partitions brought up to date on a peer, by what that took.");
+    for (by, count) in
+        [("backlog", syncs.by_backlog), ("difference", syncs.by_difference), ("whole", syncs.whole)]
+    {
+        text.sample(name, &[("by", by)], count);
+    }
+    text.one(
+        "hypercache_partition_sync_sent_bytes_total",
+        Kind::Counter,
+        "Bytes sent to peers for comparing and copying partitions, live records apart.",
+        syncs.bytes_sent,
+    );
+    text.one(
+        "hypercache_partition_sync_spared_bytes_total",
+        Kind::Counter,
+        "Bytes of keys and values that a peer was found to hold already.",
+        syncs.bytes_spared,
+    );
 }
 
 fn write_raft(text: &mut Text, raft: &RaftFigures) {

@@ -28,6 +28,7 @@ mod control_admin;
 mod correlation;
 mod failure;
 mod figures;
+mod filters;
 mod json;
 mod key;
 pub(crate) mod loading;
@@ -42,7 +43,7 @@ mod value;
 pub use admin::{Admin, EventFeed, Pending};
 pub use auth::{Gate, OpenGate};
 pub use backend::{Backend, Place, Respond};
-pub use figures::{CommandFigures, Figures, GossipFigures, Lag, RaftFigures};
+pub use figures::{CommandFigures, Figures, FilterFigures, GossipFigures, Lag, RaftFigures};
 pub use node_backend::{NodeBackend, PlatformGate};
 pub use value::{JSON_MARK, TTL_SECONDS_MAX};
 

@@ -2,7 +2,7 @@
 
 use super::auth::Gate;
 use super::backend::{Backend, Place, Respond};
-use super::figures::{CommandFigures, Figures, Lag};
+use super::figures::{CommandFigures, Figures, FilterFigures, Lag};
 use commands::host::Authentication;
 use node::stats::{Counter, bound_of};
 use node::{Call, Platform, Shared, Words};
@@ -89,6 +89,10 @@ impl Backend for NodeBackend {
             commands: self.commands(),
             lags: self.lags(),
         }
+    }
+
+    fn filters(&self) -> FilterFigures {
+        FilterFigures { held: self.shared.filters_as_primary(), syncs: self.shared.syncs() }
     }
 }
 

@@ -3,7 +3,7 @@
 use super::connection::Activity;
 use super::failure::Failure;
 use super::respond::Body;
-use super::{Server, admin, auth, cache, correlation, metrics, stream};
+use super::{Server, admin, auth, cache, correlation, filters, metrics, stream};
 use hyper::body::Incoming;
 use hyper::header::HeaderValue;
 use hyper::{Method, Request, Response, StatusCode, Uri};
@@ -23,6 +23,7 @@ enum Route<'a> {
     Ready,
     Status,
     Metrics,
+    Filters,
     Leave,
     Forget(&'a str),
     Page,
@@ -40,6 +41,7 @@ impl<'a> Route<'a> {
             "/livez" => Route::Live,
             "/readyz" => Route::Ready,
             "/metrics" => Route::Metrics,
+            "/api/filter/stats" => Route::Filters,
             "/" => Route::Page,
             "/api/cluster/status" => Route::Status,
             "/api/cluster/leave" => Route::Leave,
@@ -143,6 +145,7 @@ async fn dispatch(
         Route::Ready => Ok(admin::ready(server)),
         Route::Status => Ok(admin::status(server)),
         Route::Metrics => Ok(metrics::response(server)),
+        Route::Filters => Ok(filters::stats(server)),
         Route::Leave => admin::leave(server).await,
         Route::Forget(node) => admin::forget(server, node).await,
         Route::Page => Ok(server.page.response()),
@@ -187,6 +190,7 @@ mod tests {
         check("/api/cache/a/b%20c", Some(Route::Cache("a/b%20c")));
         check("/api/cluster/forget/node-2", Some(Route::Forget("node-2")));
         check("/api/cluster/status", Some(Route::Status));
+        check("/api/filter/stats", Some(Route::Filters));
         check("/api/cache", None);
         check("/api", None);
         check("/health/", None);

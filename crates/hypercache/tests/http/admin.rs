@@ -48,6 +48,26 @@ fn status_leave_and_forget() {
 }
 
 #[test]
+fn filters_and_what_digests_have_spared() {
+    let server = Server::start();
+    let answer = server.client().get("/api/filter/stats");
+    assert_eq!((answer.status, answer.header("cache-control")), (200, Some("no-store")));
+    let expected = json!({
+        "node": "node-1",
+        "stats": {
+            "filters": 3, "size": 40, "capacity": 100, "load_factor": 0.4, "memory_usage": 600,
+            "cuckoo": {"filters": 2, "size": 30, "capacity": 80, "load_factor": 0.375, "memory_usage": 500},
+            "bloom": {"filters": 1, "size": 10, "capacity": 20, "load_factor": 0.5, "memory_usage": 100},
+        },
+        "digests": {
+            "syncs_by_backlog": 0, "syncs_by_difference": 7, "syncs_whole": 0, "bytes_sent": 70, "bytes_spared": 0,
+        },
+    });
+    assert_eq!(answer.json(), expected);
+    assert_eq!(server.client().ask("POST", "/api/filter/stats", "", b"").status, 405);
+}
+
+#[test]
 fn the_dashboard_comes_with_a_policy() {
     let server = Server::start();
     let answer = server.client().get("/");

@@ -5,8 +5,8 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::{Request, Response};
 use hypercache::http::{
-    Admin, Backend, CommandFigures, EventFeed, Figures, Gate, GossipFigures, Lag, Pending, Place,
-    RaftFigures, Respond,
+    Admin, Backend, CommandFigures, EventFeed, Figures, FilterFigures, Gate, GossipFigures, Lag, Pending,
+    Place, RaftFigures, Respond,
 };
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
@@ -107,6 +107,17 @@ impl Backend for Store {
             rejected: 0,
             buckets: vec![(896, 1), (1_024, 2), (1_280, 2), (u64::MAX, 1)],
         }];
+        figures.info.replication.syncs.by_difference = 8;
+        figures.info.replication.syncs.bytes_spared = 9_000;
+        figures
+    }
+
+    fn filters(&self) -> FilterFigures {
+        let mut figures = FilterFigures::default();
+        let cuckoo = store::FilterFigures { filters: 2, items: 30, capacity: 80, memory_bytes: 500 };
+        let bloom = store::FilterFigures { filters: 1, items: 10, capacity: 20, memory_bytes: 100 };
+        (figures.held.cuckoo, figures.held.bloom) = (cuckoo, bloom);
+        (figures.syncs.by_difference, figures.syncs.bytes_sent) = (7, 70);
         figures
     }
 }

@@ -74,7 +74,7 @@ fn bodies_are_limited_in_every_framing() {
 fn unknown_paths_and_methods_are_told_so() {
     let server = Server::start();
     let mut client = server.client();
-    for path in ["/nothing", "/api/cache", "/health/", "/api/filter/stats"] {
+    for path in ["/nothing", "/api/cache", "/health/", "/api/filter/check"] {
         let answer = client.get(path);
         assert_eq!((answer.status, &answer.json()["error"]), (404, &json!("Not Found")));
     }

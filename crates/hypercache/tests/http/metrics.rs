@@ -107,11 +107,14 @@ fn the_text_is_well_formed_and_tells_the_numbers() {
         ("held_back_total", 4.0),
         ("indoubt_total", 5.0),
         ("http_connections", 1.0),
+        ("partition_sync_sent_bytes_total", 0.0),
+        ("partition_sync_spared_bytes_total", 9_000.0),
         ("operation_duration_seconds_del_count", 0.0),
     ] {
         expect(&format!("hypercache_{name}"), "", value);
     }
     expect("hypercache_partitions", ",role=\"primary\"", 86.0);
+    expect("hypercache_partition_syncs_total", ",by=\"difference\"", 8.0);
     expect("hypercache_gossip_members", ",state=\"suspect\"", 1.0);
     expect("hypercache_commands_total", ",cmd=\"get\"", 6.0);
     expect("hypercache_commands_failed_total", ",cmd=\"get\"", 1.0);

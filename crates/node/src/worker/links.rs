@@ -264,13 +264,11 @@ impl Worker {
         let Some(state) = lock.go(cells, partition) else { return };
         state.pump_queued = false;
         let (links, peers, flush) = (&mut self.links, &self.peers, &mut self.flush);
-        let mut syncs: u64 = 0;
         let mut unreachable: SmallVec<[NodeId; 4]> = SmallVec::new();
         state.pump(attach, &mut |node, message| {
             let link = peers.get(&node).and_then(|key| Some((*key, links.get_mut(*key)?)));
             match link {
                 Some((key, link)) => {
-                    syncs += u64::from(matches!(message, Message::SyncBegin { .. }));
                     frame::encode_replication(&mut link.output, partition, &message);
                     if !std::mem::replace(&mut link.flush_queued, true) {
                         flush.push(Flush::Link(key));
@@ -279,11 +277,27 @@ impl Worker {
                 None => unreachable.push(node),
             }
         });
+        let mut syncs = replication::Syncs::default();
         if let Some(primary) = state.primary() {
             unreachable.iter().for_each(|node| primary.detach(*node));
+            syncs = primary.take_syncs();
         }
-        if syncs > 0 {
-            self.stat(Counter::FullSyncs, syncs);
+        self.count_syncs(syncs);
+    }
+
+    fn count_syncs(&mut self, syncs: replication::Syncs) {
+        if syncs == replication::Syncs::default() {
+            return;
+        }
+        let replication::Syncs { by_backlog, by_difference, whole, bytes_sent, bytes_spared } = syncs;
+        for (counter, by) in [
+            (Counter::BacklogSyncs, by_backlog),
+            (Counter::DifferenceSyncs, by_difference),
+            (Counter::FullSyncs, whole),
+            (Counter::SyncBytes, bytes_sent),
+            (Counter::SyncBytesSpared, bytes_spared),
+        ] {
+            self.stat(counter, by);
         }
     }
 

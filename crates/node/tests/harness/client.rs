@@ -28,6 +28,11 @@ impl Client {
         self.is_open && (self.node, self.worker) == (node, worker)
     }
 
+    /// The process of that node has ended.
+    pub(crate) fn lose(&mut self, node: usize) {
+        self.is_open &= self.node != node;
+    }
+
     pub(crate) fn write_to(&mut self, worker: &mut Worker, random: &mut Random) {
         if self.outgoing.is_empty() || worker.is_choked(self.key) {
             return;

@@ -114,6 +114,13 @@ impl Cluster {
         assert!(done, "{op:?}: {applied:?}");
     }
 
+    /// Sends a node the newest map.
+    pub(super) fn send_map(&mut self, node: usize) {
+        let lag = self.random.below(self.control.map_lag_max.as_nanos() as u64 + 1);
+        let arrives = self.now() + Duration::from_nanos(lag);
+        self.nodes[node].maps.push(arrives, Arc::new(self.control.map.clone()));
+    }
+
     /// Gives a node the newest map at once.
     pub(crate) fn deliver_map(&mut self, node: usize) {
         self.nodes[node].maps = Inbox::default();

@@ -5,6 +5,7 @@
 //! group and its leader ([`control`]) and the clients ([`client`]). All nodes read one clock, which stands still until a
 //! step moves it. What is left out: threads (a step runs one worker to the end of its turn) and clocks that differ.
 
+mod book;
 pub(crate) mod client;
 mod control;
 mod net;
@@ -29,6 +30,8 @@ pub(crate) struct Setup {
     pub(crate) copies: u8,
     pub(crate) seed: u64,
     pub(crate) forward_timeout: Duration,
+    /// Nodes have journals, and after [`Cluster::restart`] what is in them.
+    pub(crate) keeps: bool,
 }
 
 impl Default for Setup {
@@ -40,6 +43,7 @@ impl Default for Setup {
             copies: 2,
             seed: 1,
             forward_timeout: Duration::from_secs(2),
+            keeps: false,
         }
     }
 }
@@ -47,6 +51,8 @@ impl Default for Setup {
 /// One node: what a process would hold.
 pub(crate) struct Node {
     pub(crate) shared: Arc<Shared>,
+    /// Its journal, if there is one.
+    pub(crate) book: Option<Arc<book::Book>>,
     pub(crate) workers: Vec<Worker>,
     coordinator: Coordinator,
     lease: control::LeaseState,
@@ -102,7 +108,8 @@ impl Cluster {
     /// Nodes that are members, own nothing, and know nothing of it yet.
     pub(crate) fn empty(setup: Setup) -> Cluster {
         let clock = Clock::manual(Wall(1_700_000_000_000));
-        let nodes = (0..setup.nodes).map(|index| new_node(&setup, &clock, index)).collect();
+        let book = || setup.keeps.then(Arc::default);
+        let nodes = (0..setup.nodes).map(|index| new_node(&setup, &clock, index, book())).collect();
         let mut cluster = Cluster {
             control: control::Control::new(clock.mono()),
             net: net::Net::new(setup.nodes),
@@ -156,6 +163,16 @@ impl Cluster {
             assert!(self.now() < deadline, "{what}: did not happen (seed {})", self.setup.seed);
             self.round();
         }
+    }
+
+    /// A node's process ends and starts again, with what is in its journal.
+    pub(crate) fn restart(&mut self, index: usize) {
+        let now = self.now();
+        self.net.vanish(index, now, &mut self.random);
+        self.clients.iter_mut().for_each(|client| client.lose(index));
+        let book = self.nodes[index].book.take();
+        self.nodes[index] = new_node(&self.setup, &self.clock, index, book);
+        self.send_map(index);
     }
 
     /// Runs for a while.
@@ -254,7 +271,7 @@ impl Cluster {
     }
 }
 
-fn new_node(setup: &Setup, clock: &Clock, index: usize) -> Node {
+fn new_node(setup: &Setup, clock: &Clock, index: usize, book: Option<Arc<book::Book>>) -> Node {
     let config = NodeConfig {
         node: id(index),
         name: format!("node-{}", index + 1),
@@ -264,7 +281,12 @@ fn new_node(setup: &Setup, clock: &Clock, index: usize) -> Node {
         resp_port: 6379,
     };
     let shared = Shared::new(config, clock.clone(), Arc::new(platform::TestPlatform), 7);
+    if let Some(book) = &book {
+        book.restore(&shared, setup.partitions);
+        shared.set_journal(Arc::clone(book) as Arc<dyn node::Journal>);
+    }
     Node {
+        book,
         workers: (0..setup.workers).map(|worker| Worker::new(worker, Arc::clone(&shared))).collect(),
         coordinator: Coordinator::new(Arc::clone(&shared)),
         lease: control::LeaseState::default(),

@@ -85,6 +85,17 @@ impl Net {
         }
     }
 
+    /// The process of a node has ended: its ends are gone at once, the other ends notice by and by.
+    pub(crate) fn vanish(&mut self, node: usize, now: Mono, random: &mut Random) {
+        self.dials.retain(|dial| dial.from.0 != node && dial.to != node);
+        for link in &mut self.links {
+            if link.ends.iter().any(|end| end.place.0 == node) {
+                link.break_now(now, random);
+                link.ends.iter_mut().for_each(|end| end.open &= end.place.0 != node);
+            }
+        }
+    }
+
     /// Asks for a link unless that is under way already.
     pub(crate) fn dial(&mut self, from: Place, to: usize, incarnation: u64, now: Mono, random: &mut Random) {
         let known = self.dials.iter().any(|dial| dial.from == from && dial.to == to);

@@ -7,3 +7,4 @@ mod coordinator;
 mod filters;
 mod leases;
 mod order;
+mod resync;

@@ -194,6 +194,14 @@ async fn what_is_not_a_handshake_is_refused() {
     let mut answer = vec![0; 12];
     stream.read_exact(&mut answer).await.expect("answered");
     assert_eq!(answer, b"HTTP/1.1 400");
+    // Nor is that of another version, which is told what is spoken here.
+    let mut older = TcpStream::connect(http).await.expect("listening");
+    let request = b"GET /internal/link HTTP/1.1\r\nHost: x\r\nConnection: upgrade\r\nUpgrade: hypercache-link/1\r\n\r\n";
+    older.write_all(request).await.expect("open");
+    let mut answer = Vec::new();
+    older.read_to_end(&mut answer).await.expect("answered and closed");
+    let answer = String::from_utf8_lossy(&answer);
+    assert!(answer.starts_with("HTTP/1.1 400") && answer.contains(PROTOCOL), "{answer}");
     // A dialer that never sends its MAC is let go.
     let links = dialer(10, "hush", 7);
     let offer = Offer {
