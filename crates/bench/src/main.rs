@@ -13,6 +13,7 @@
 
 mod cluster;
 mod context;
+mod expiry;
 mod histogram;
 mod hitratio;
 mod http_client;
@@ -46,6 +47,7 @@ fn main() -> ExitCode {
     match arguments.split_first().map(|(first, rest)| (first.as_str(), rest)) {
         Some(("peers", rest)) => return peers::main(rest),
         Some(("hitratio", rest)) => return hitratio::main(rest),
+        Some(("expiry", rest)) => return expiry::main(rest),
         _ => {}
     }
     if arguments.is_empty() || arguments.iter().any(|argument| argument == "--help") {
@@ -75,7 +77,7 @@ fn usage() -> String {
     for line in LINES {
         text.push_str(&format!("  {:<16} {}\n", line.name, line.what));
     }
-    text.push_str("\nor: acceptance peers|hitratio [--help]\n");
+    text.push_str("\nor: acceptance peers|hitratio|expiry [--help]\n");
     text
 }
 

@@ -14,8 +14,8 @@ const PEER_PACKAGES: &[(&str, &str)] = &[
     ("util-linux", "/usr/bin/taskset"),
 ];
 
-/// What the comparison of hit ratios needs: servers are bound to processors there as well.
-const HIT_RATIO_PACKAGES: &[(&str, &str)] =
+/// What `hitratio` and `expiry` need: servers are bound to processors there as well.
+const REDIS_PACKAGES: &[(&str, &str)] =
     &[("redis-server", "/usr/bin/redis-server"), ("util-linux", "/usr/bin/taskset")];
 
 /// Benches by their short names, with the acceptance run that measures each.
@@ -59,14 +59,14 @@ pub(crate) fn accept(root: &Path, arguments: &[String]) -> Result<()> {
 /// As for [`accept`], and for a name that is none.
 pub(crate) fn bench(root: &Path, arguments: &[String]) -> Result<()> {
     let (name, rest) =
-        arguments.split_first().ok_or("which bench: latency, http, memory, peers or hitratio?")?;
+        arguments.split_first().ok_or("which bench: latency, http, memory, peers, hitratio or expiry?")?;
     match name.as_str() {
         "peers" => {
             install_peers(root)?;
             return comparison(root, arguments);
         }
-        "hitratio" => {
-            install_packages(root, HIT_RATIO_PACKAGES)?;
+        "hitratio" | "expiry" => {
+            install_packages(root, REDIS_PACKAGES)?;
             return comparison(root, arguments);
         }
         _ => {}
@@ -76,7 +76,7 @@ pub(crate) fn bench(root: &Path, arguments: &[String]) -> Result<()> {
     accept(root, &with_name(line, rest))
 }
 
-/// Compares with other servers; see `crates/bench/src/peers` and `hitratio`.
+/// Compares with other servers; see `crates/bench/src/peers`, `hitratio` and `expiry`.
 fn comparison(root: &Path, arguments: &[String]) -> Result<()> {
     cargo(root, &["build", "--release", "--locked", "-p", "hypercache", "-p", "bench"])?;
     let program = root.join("target/release/acceptance").display().to_string();

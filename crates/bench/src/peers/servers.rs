@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 /// The processor that servers are pinned to.
 pub(crate) const SERVER_PROCESSOR: &str = "0";
 /// The processor that the load generator is pinned to.
-pub(super) const LOAD_PROCESSOR: &str = "1";
+pub(crate) const LOAD_PROCESSOR: &str = "1";
 /// Both, for what shares them.
 pub(crate) const BOTH_PROCESSORS: &str = "0,1";
 
@@ -370,7 +370,7 @@ impl Running {
     }
 
     /// The process.
-    pub(super) fn pid(&self) -> u32 {
+    pub(crate) fn pid(&self) -> u32 {
         self.child.id()
     }
 
@@ -378,13 +378,13 @@ impl Running {
     ///
     /// # Errors
     /// When the process has ended.
-    pub(super) fn resident(&self) -> Result<u64> {
+    pub(crate) fn resident(&self) -> Result<u64> {
         resident_bytes(self.child.id())
     }
 }
 
 /// Processor time of a process so far, all threads, in the program and in the kernel: utime and stime, fields 14 and 15 of its `stat` (proc(5)).
-pub(super) fn cpu_of(pid: u32) -> Result<Duration> {
+pub(crate) fn cpu_of(pid: u32) -> Result<Duration> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
     // The name in parentheses may hold spaces; what follows it begins with field 3.
     let (_, fields) = stat.rsplit_once(')').ok_or("a process without a name")?;
