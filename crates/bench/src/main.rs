@@ -14,6 +14,7 @@
 mod cluster;
 mod context;
 mod durability;
+mod expiry;
 mod histogram;
 mod hitratio;
 mod http_client;
@@ -48,6 +49,7 @@ fn main() -> ExitCode {
         Some(("peers", rest)) => return peers::main(rest),
         Some(("durability", rest)) => return durability::main(rest),
         Some(("hitratio", rest)) => return hitratio::main(rest),
+        Some(("expiry", rest)) => return expiry::main(rest),
         _ => {}
     }
     if arguments.is_empty() || arguments.iter().any(|argument| argument == "--help") {
@@ -77,7 +79,7 @@ fn usage() -> String {
     for line in LINES {
         text.push_str(&format!("  {:<16} {}\n", line.name, line.what));
     }
-    text.push_str("\nor: acceptance peers|hitratio|durability [--help]\n");
+    text.push_str("\nor: acceptance peers|hitratio|durability|expiry [--help]\n");
     text
 }
 

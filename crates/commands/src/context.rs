@@ -9,6 +9,7 @@
 use crate::filter::FilterChange;
 use effect::{Cause, Effect, RecordBuilder};
 use stdx::{PartitionId, Wall};
+use store::eviction::Policy;
 use store::{EntryRef, FilterMut, Locator, Partition};
 
 /// In a list of touched keys: every key of the database. A key may hash to the same number; it is then noted as
@@ -67,6 +68,9 @@ pub struct ReadCtx<'a> {
     pub now: Wall,
     /// Whether looking at a key counts as an access; false for a client in NO-TOUCH mode.
     pub touch: bool,
+    /// The policy of eviction in force: it decides which accesses are tracked. None evicts unless whoever runs the command
+    /// says otherwise.
+    pub policy: Policy,
     set: AccessSet<'a>,
 }
 
@@ -136,7 +140,7 @@ impl<'a> AccessSet<'a> {
 const ROUTED: &str = "the dispatcher locks the partition of every key that the command's row names";
 
 macro_rules! reads {
-    ($context:ident) => {
+    ($context:ident $(, $field:ident: $value:expr)?) => {
         impl<'a> $context<'a> {
             /// A context over the locked partitions of the command's keys.
             ///
@@ -145,7 +149,7 @@ macro_rules! reads {
             pub fn new(db: u8, now: Wall, partitions: u16, accesses: &'a mut [Access<'a>]) -> $context<'a> {
                 assert!(!accesses.is_empty(), "a command runs on at least one partition");
                 let set = AccessSet { partitions, accesses, placed: &[], at: 0, lookups: (0, 0) };
-                $context { db, now, touch: true, set }
+                $context { db, now, touch: true, $($field: $value,)? set }
             }
 
             /// Tells what is known of the keys, so that it need not be found out again. Any number of them, right or
@@ -207,7 +211,7 @@ macro_rules! reads {
     };
 }
 
-reads!(ReadCtx);
+reads!(ReadCtx, policy: Policy::NoEviction);
 reads!(WriteCtx);
 
 impl WriteCtx<'_> {

@@ -1,13 +1,16 @@
 //! What a worker spends on a command, without sockets: from the bytes of a request to the bytes of its reply.
 //!
 //! `cargo bench -p node`. A node that is alone, with one worker and a million keys of 16 bytes with values of 64; keys are
-//! asked for in random order. All figures are per command, those of MGET per key.
+//! asked for in random order. All figures are per command, those of MGET per key, those of expiry per key removed: by one
+//! slice, which is what a client may have to wait for.
 
 use criterion::{BatchSize, Criterion, Throughput};
 use mimalloc::MiMalloc;
 use node::{Key, Worker};
 use protocol::encode_command;
-use stdx::{Clock, Random};
+use std::cell::RefCell;
+use std::time::Duration;
+use stdx::{Clock, Random, Wall};
 
 #[path = "../tests/single/mod.rs"]
 mod single;
@@ -107,5 +110,37 @@ fn main() {
             );
         });
     }
+    expiry(&mut criterion);
     criterion.final_summary();
+}
+
+/// Slices of a round in which a million keys are due.
+fn expiry(criterion: &mut Criterion) {
+    let clock = Clock::manual(Wall(1_700_000_000_000));
+    let mut worker = single::single_node(clock.clone(), 1);
+    let connection = worker.accept(String::new(), String::new(), 0).expect("room");
+    let worker = RefCell::new(worker);
+    let fill = || {
+        let worker = &mut *worker.borrow_mut();
+        if worker.next_tick() <= clock.mono() {
+            return;
+        }
+        let deadline = (clock.wall().0 + 1_000).to_string();
+        for first in (0..KEYS).step_by(64) {
+            let mut input = Vec::new();
+            for number in first..first + 64 {
+                let words = [&b"SET"[..], &key(number), &VALUE[..16], b"PXAT", deadline.as_bytes()];
+                encode_command(&mut input, &words);
+            }
+            turn(worker, &[connection], &[input]);
+        }
+        clock.advance(Duration::from_secs(2));
+        worker.tick();
+    };
+    let mut group = criterion.benchmark_group("expiry");
+    group.throughput(Throughput::Elements(128));
+    group.bench_function("a slice of 128 keys", |bench| {
+        bench.iter_batched(fill, |()| worker.borrow_mut().tick(), BatchSize::PerIteration);
+    });
+    group.finish();
 }

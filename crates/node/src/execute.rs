@@ -16,6 +16,7 @@ use protocol::Reply;
 use smallvec::SmallVec;
 use stdx::{Mono, PartitionId, Wall};
 use store::Garbage;
+use store::eviction::Policy;
 
 /// Why a command was not run. Nothing has happened; it may be tried again.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -48,6 +49,7 @@ pub(crate) struct Executor<'a> {
     pub(crate) cells: &'a Cells,
     pub(crate) db: u8,
     pub(crate) touch: bool,
+    pub(crate) policy: Policy,
     pub(crate) now: Mono,
     pub(crate) wall: Wall,
     /// Who waits for the commit.
@@ -178,6 +180,7 @@ impl<'a> Executor<'a> {
             Run::Read(read) => {
                 let mut context = ReadCtx::new(self.db, self.wall, self.cells.len(), accesses);
                 context.touch = self.touch;
+                context.policy = self.policy;
                 context.place(placed);
                 read(&mut context, args, reply);
                 let (hits, misses) = context.lookups();

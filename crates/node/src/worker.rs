@@ -17,6 +17,7 @@ mod ahead;
 mod away;
 pub(crate) mod connections;
 mod dispatch;
+mod expiry;
 mod gather;
 mod lane;
 mod links;
@@ -42,8 +43,6 @@ use stdx::{Mono, PartitionId, Random, Wall};
 
 pub use links::{LinkPeer, WantedLink};
 
-/// Most expired keys removed per partition and tick.
-const EXPIRED_PER_TICK_MAX: usize = 200;
 /// How often peers that have not answered an Attach are asked again.
 const ATTACH_PERIOD: Duration = Duration::from_millis(20);
 /// How often held commands are tried again when nothing tells us to.
@@ -121,6 +120,7 @@ pub struct Worker {
     deliveries: VecDeque<(Target, Delivery)>,
     outgoing: Vec<crate::pubsub::Outgoing>,
     waits: Vec<transaction::Wait>,
+    expiry: expiry::Expiry,
     attach_at: Mono,
     retry_at: Mono,
     timeout_at: Mono,
@@ -157,6 +157,7 @@ impl Worker {
             deliveries: VecDeque::new(),
             outgoing: Vec::new(),
             waits: Vec::new(),
+            expiry: expiry::Expiry::default(),
             attach_at: now,
             retry_at: now,
             timeout_at: now,
@@ -201,6 +202,9 @@ impl Worker {
 
     /// When `tick` wants to be called next.
     pub fn next_tick(&self) -> Mono {
+        if self.expiry.is_under_way() {
+            return self.now;
+        }
         let next = if self.held.is_empty() && self.waits.is_empty() {
             self.timeout_at.min(self.attach_at)
         } else {
@@ -228,13 +232,16 @@ impl Worker {
             self.refresh_limits();
             self.shared.digest_evictions();
             self.time_out_forwards();
-            self.expire_keys();
+            self.expiry.begin(self.now);
             self.refresh_records();
             self.end_pause();
         }
         if self.now >= self.attach_at {
             self.attach_at = self.now + ATTACH_PERIOD;
             self.attach_peers();
+        }
+        if self.expiry.is_under_way() {
+            self.expire_slice();
         }
         self.end_turn();
     }
@@ -393,33 +400,6 @@ impl Worker {
                 .is_some_and(|primary| primary.peers().iter().any(|peer| wants(peer.stage)));
             if lagging {
                 self.pump_partition((&cells, &mut Wandering::default()), cell.id, true);
-            }
-        }
-    }
-
-    /// Removes keys whose deadline has passed, as effects, in partitions this node is primary of.
-    fn expire_keys(&mut self) {
-        if !self.shared.may_serve(self.now) {
-            return;
-        }
-        let (me, workers) = (self.index, self.shared.config.workers);
-        let cells = Arc::clone(&self.cells);
-        for cell in cells.iter().skip(me).step_by(workers) {
-            let mut state = cell.state.lock();
-            if state.primary().is_none() || state.handing_over {
-                continue;
-            }
-            let removed = state.expire(self.wall, self.now, EXPIRED_PER_TICK_MAX);
-            if removed == 0 {
-                continue;
-            }
-            let pump = state.has_peers() && !std::mem::replace(&mut state.pump_queued, true);
-            let garbage = state.store.take_garbage();
-            drop(state);
-            drop(garbage);
-            self.stat(Counter::Expired, removed as u64);
-            if pump {
-                self.pump.push(cell.id);
             }
         }
     }

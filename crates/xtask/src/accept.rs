@@ -50,13 +50,13 @@ pub(crate) fn accept(root: &Path, arguments: &[String]) -> Result<()> {
 pub(crate) fn bench(root: &Path, arguments: &[String]) -> Result<()> {
     let (name, rest) = arguments
         .split_first()
-        .ok_or("which bench: latency, http, memory, peers, hitratio or durability?")?;
+        .ok_or("which bench: latency, http, memory, peers, hitratio, durability or expiry?")?;
     match name.as_str() {
         "peers" => {
             install_peers(root)?;
             return comparison(root, arguments);
         }
-        "hitratio" | "durability" => {
+        "hitratio" | "durability" | "expiry" => {
             install_packages(root, REDIS_PACKAGES)?;
             return comparison(root, arguments);
         }
@@ -67,7 +67,7 @@ pub(crate) fn bench(root: &Path, arguments: &[String]) -> Result<()> {
     accept(root, &with_name(line, rest))
 }
 
-/// Compares with other servers; see `crates/bench/src/peers` and `hitratio`.
+/// Compares with other servers; see `crates/bench/src/peers`, `hitratio` and `expiry`.
 fn comparison(root: &Path, arguments: &[String]) -> Result<()> {
     cargo(root, &["build", "--release", "--locked", "-p", "hypercache", "-p", "bench"])?;
     let program = root.join("target/release/acceptance").display().to_string();

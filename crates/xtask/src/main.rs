@@ -38,6 +38,8 @@ usage: cargo xtask COMMAND
                              hit ratios of recorded traces, beside Redis and simulators
   bench durability [set] [recovery] [snapshot] [--short] [--rounds N]
                              what persistence costs and how fast data come back, beside Redis
+  bench expiry [dead-keys|burst|memory].. [--short] [--rounds N] [--seconds S] [--seed N]
+                             dead keys held, latency while a million expire, memory above its limit; beside Redis
   campaign kill|restart|pause|cross-node|malformed [--rounds N] [--operations N] [--seed N]
                              long forms of the runs that search for faults
   campaign crash-images      100,000 states in which a crash may leave a disk, or PERSISTENCE_IMAGES of them

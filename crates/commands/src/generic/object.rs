@@ -102,6 +102,13 @@ const SHARED_REFERENCES: i64 = i32::MAX as i64;
 /// Integers below this are shared in Redis.
 const SHARED_INTEGERS: i64 = 10_000;
 
+/// Replies of Redis 7.2 to OBJECT FREQ and OBJECT IDLETIME of a key that exists. The seconds of the last use are kept under LFU as well, but a
+/// client that looks for the policy in force by the error is to find it.
+const FREQUENCY_NOT_TRACKED: &str = "ERR An LFU maxmemory policy is not selected, access frequency not tracked. \
+     Please note that when switching between policies at runtime LRU and LFU data will take some time to adjust.";
+const IDLE_TIME_NOT_TRACKED: &str = "ERR An LFU maxmemory policy is selected, idle time not tracked. \
+     Please note that when switching between policies at runtime LRU and LFU data will take some time to adjust.";
+
 fn encoding(ctx: &mut ReadCtx<'_>, args: Args<'_>, reply: &mut Reply<'_>) {
     match ctx.peek(args.at(2)) {
         None => reply.null(),
@@ -115,6 +122,7 @@ fn encoding(ctx: &mut ReadCtx<'_>, args: Args<'_>, reply: &mut Reply<'_>) {
 fn freq(ctx: &mut ReadCtx<'_>, args: Args<'_>, reply: &mut Reply<'_>) {
     match ctx.peek(args.at(2)) {
         None => reply.null(),
+        Some(_) if !ctx.policy.counts_frequency() => reply.error(FREQUENCY_NOT_TRACKED),
         Some(entry) => reply.integer(i64::from(entry.frequency())),
     }
 }
@@ -123,6 +131,7 @@ fn idletime(ctx: &mut ReadCtx<'_>, args: Args<'_>, reply: &mut Reply<'_>) {
     let now = ctx.now;
     match ctx.peek(args.at(2)) {
         None => reply.null(),
+        Some(_) if ctx.policy.counts_frequency() => reply.error(IDLE_TIME_NOT_TRACKED),
         Some(entry) => reply.integer(i64::try_from(entry.idle_seconds(now)).unwrap_or(i64::MAX)),
     }
 }

@@ -11,6 +11,7 @@
 //! @advance 1500              moves the clock by milliseconds
 //! @db 3                      selects a database
 //! @resp 3                    switches the protocol
+//! @policy allkeys-lfu        the policy of eviction in force
 //! ```
 //! Every script runs on one partition and on 256; both must answer alike. Then its effects are replayed into empty
 //! partitions, which must hold the same afterwards. `UPDATE_GOLDEN=1` rewrites the scripts with what happens now.
@@ -20,6 +21,7 @@ use protocol::{Value, Version};
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::PathBuf;
+use store::eviction::Policy;
 
 #[test]
 fn scripts() {
@@ -88,11 +90,12 @@ fn run_script(text: &str, partitions: u16) -> (String, Cluster) {
             effects.iter().for_each(|effect| out.push_str(&format!("~ {effect}\n")));
         } else if let Some(directive) = line.strip_prefix('@') {
             let (name, value) = directive.split_once(' ').expect("a value after the directive");
-            let value: u64 = value.parse().expect("a number");
+            let number = || -> u64 { value.parse().expect("a number") };
             match name {
-                "advance" => cluster.now.0 += value,
-                "db" => cluster.db = u8::try_from(value).expect("a database"),
-                "resp" => cluster.version = Version::from_number(value as i64).expect("a version"),
+                "advance" => cluster.now.0 += number(),
+                "db" => cluster.db = u8::try_from(number()).expect("a database"),
+                "resp" => cluster.version = Version::from_number(number() as i64).expect("a version"),
+                "policy" => cluster.policy = Policy::parse(value).expect("a policy"),
                 _ => panic!("no directive {name:?}"),
             }
             out.push_str(&format!("{line}\n"));

@@ -13,6 +13,7 @@ use std::fmt::Write;
 use stdx::hash::hash64;
 use stdx::{PartitionId, Random, Wall};
 use store::Partition;
+use store::eviction::Policy;
 
 /// When every script starts: late enough that absolute deadlines are in the future of any real server, too.
 pub(crate) const START: Wall = Wall(4_000_000_000_000);
@@ -23,6 +24,7 @@ pub(crate) struct Cluster {
     pub(crate) now: Wall,
     pub(crate) db: u8,
     pub(crate) version: Version,
+    pub(crate) policy: Policy,
     partitions: u16,
     stores: Vec<Partition>,
     records: Vec<RecordBuilder>,
@@ -38,6 +40,7 @@ impl Cluster {
             now: START,
             db: 0,
             version: Version::Resp2,
+            policy: Policy::NoEviction,
             partitions,
             stores: (0..u64::from(partitions)).map(Partition::new).collect(),
             records: (0..count).map(|_| RecordBuilder::new()).collect(),
@@ -113,11 +116,15 @@ impl Cluster {
     }
 
     fn local(&mut self, run: &Run, wanted: BTreeSet<u16>, args: Args<'_>, out: &mut Vec<u8>) {
-        let (db, now, partitions) = (self.db, self.now, self.partitions);
+        let (db, now, partitions, policy) = (self.db, self.now, self.partitions, self.policy);
         let mut reply = Reply::new(out, self.version);
         let mut accesses = self.accesses(&wanted);
         match run {
-            Run::Read(read) => read(&mut ReadCtx::new(db, now, partitions, &mut accesses), args, &mut reply),
+            Run::Read(read) => {
+                let mut context = ReadCtx::new(db, now, partitions, &mut accesses);
+                context.policy = policy;
+                read(&mut context, args, &mut reply);
+            }
             Run::Write(write) => {
                 write(&mut WriteCtx::new(db, now, partitions, &mut accesses), args, &mut reply);
             }

@@ -324,6 +324,7 @@ impl Worker {
             cells: &self.cells,
             db: meta.db,
             touch: meta.touch,
+            policy: self.limits.eviction,
             now: self.now,
             wall: self.wall,
             target,

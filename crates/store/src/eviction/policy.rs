@@ -72,9 +72,9 @@ impl Policy {
         NAMES.iter().find(|(_, policy)| *policy == self).map_or("", |(name, _)| name)
     }
 
-    /// Whether OBJECT FREQ has an answer under it, as in Redis (OBJECT IDLETIME has under all).
+    /// Whether OBJECT FREQ has an answer under it and OBJECT IDLETIME has none, as in Redis.
     pub fn counts_frequency(self) -> bool {
-        matches!(self, Policy::NoEviction | Policy::Evict(_, Rule::Lfu | Rule::Random | Rule::Ttl))
+        matches!(self, Policy::Evict(_, Rule::Lfu))
     }
 }
 

@@ -107,14 +107,15 @@ impl Queues {
     /// A sampled key was set.
     pub(crate) fn written(&mut self, token: Token, pulse: &Pulse) {
         self.judge(pulse);
-        if let Some(shadows) = &mut self.shadows {
+        if let Some(shadows) = self.shadows.as_mut().filter(|_| pulse.is_sampled_token(token)) {
             shadows.write(token.key());
         }
     }
 
     /// A sampled key was asked for.
     pub(crate) fn read(&mut self, token: Token, exists: bool, pulse: &Pulse) {
-        if let Some(shadows) = &mut self.shadows {
+        // The sample may have become smaller since this was noted.
+        if let Some(shadows) = self.shadows.as_mut().filter(|_| pulse.is_sampled_token(token)) {
             shadows.read(token.key(), exists);
         }
         self.judge(pulse);
@@ -245,5 +246,31 @@ impl Queues {
         let keys_max = if self.has_evicted { keys >> shift } else { u64::MAX };
         shadows.set_keys_max(keys_max, (1 << shift) - 1);
         self.by_recency = shadows.prefer_recency();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::eviction::policy::{Policy, Scope};
+    use stdx::PartitionId;
+    use stdx::hash::mix64;
+
+    #[test]
+    #[cfg_attr(miri, ignore)]
+    fn shadows_follow_the_sample_whenever_notes_are_taken_in() {
+        let pulse = Pulse::new(Policy::Evict(Scope::All, Rule::Adaptive));
+        let mut queues = Queues::new(Rule::Adaptive);
+        let token = |number: u64| Token::new(PartitionId(0), 0, mix64(number));
+        // All were noted while every key was sampled, and are taken in one after the other, as after a long pause.
+        (0..20_000).for_each(|number| {
+            queues.insert(token(number), &pulse);
+            queues.read(token(number / 2), true, &pulse);
+            queues.written(token(number / 3), &pulse);
+        });
+        let sampled = (0..20_000).filter(|number| pulse.is_sampled_token(token(*number))).count();
+        assert!((1_024..2_048).contains(&sampled), "{sampled}");
+        let shadows = queues.shadows.as_ref().expect("adaptive has them");
+        assert_eq!(shadows.lens(), (sampled, sampled));
     }
 }
