@@ -6,6 +6,7 @@
 use crate::partition::State;
 use crate::shared::Shared;
 use crate::target::{Key, Mail};
+use parking_lot::Mutex;
 use replication::Message;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -49,7 +50,12 @@ pub(crate) struct Kept {
     pub(crate) partition: PartitionId,
     /// Bytes of records that its primary keeps for followers that come back after a restart.
     pub(crate) backlog_bytes: usize,
+    awaiting: Arc<Awaiting>,
 }
+
+/// Partitions that await something from the disk: those to be told when it is durable.
+#[derive(Default)]
+pub(crate) struct Awaiting(Mutex<Vec<PartitionId>>);
 
 /// Those bytes of all partitions together, like Redis's `repl-backlog-size`. Only a node with a journal
 /// and with others in its cluster keeps any: its records are encoded anyway.
@@ -57,9 +63,20 @@ const BACKLOG_BYTES_ALL: usize = 8 * 1024 * 1024;
 
 impl Kept {
     /// The line of one of so many partitions.
-    pub(crate) fn new(journal: &Arc<dyn Journal>, partition: PartitionId, partitions: u16) -> Kept {
+    pub(crate) fn new(
+        journal: &Arc<dyn Journal>,
+        awaiting: &Arc<Awaiting>,
+        partition: PartitionId,
+        partitions: u16,
+    ) -> Kept {
         let backlog_bytes = BACKLOG_BYTES_ALL / usize::from(partitions).max(1);
-        Kept { journal: Arc::clone(journal), partition, backlog_bytes }
+        let (journal, awaiting) = (Arc::clone(journal), Arc::clone(awaiting));
+        Kept { journal, partition, backlog_bytes, awaiting }
+    }
+
+    /// The partition awaits something, and did not before.
+    pub(crate) fn awaits(&self) {
+        self.awaiting.0.lock().push(self.partition);
     }
 }
 
@@ -87,7 +104,7 @@ impl Shared {
             journal.cluster(self.cluster_of_cells(), cells.len());
         }
         for cell in cells.iter() {
-            cell.state.lock().kept = Some(Kept::new(&journal, cell.id, cells.len()));
+            cell.state.lock().kept = Some(Kept::new(&journal, &self.awaiting, cell.id, cells.len()));
         }
         *self.journal.write() = Some(journal);
     }
@@ -95,7 +112,9 @@ impl Shared {
     /// The journal is durable up to `position`: whoever waits for that goes on.
     pub fn journal_is_durable(&self, position: u64) {
         let mut released = Vec::new();
-        for cell in self.cells().iter() {
+        let awaiting = std::mem::take(&mut *self.awaiting.0.lock());
+        let cells = self.cells();
+        for cell in awaiting.into_iter().filter_map(|partition| cells.get(partition)) {
             cell.state.lock().durable(position, &mut released);
         }
         self.release(released);

@@ -279,6 +279,7 @@ impl State {
                     && kept.journal.confirms()
                 {
                     primary.require_disk();
+                    kept.awaits();
                     self.awaited.push_back((kept.journal.position(), primary.last().counter));
                 }
                 note_uncommitted(&primary, &self.store, &mut self.uncommitted);
@@ -304,9 +305,13 @@ impl State {
             unreachable!("only a primary runs commands");
         };
         let counter = primary.append(record.bytes(), now);
-        if let Some(Kept { journal, partition, .. }) = &self.kept {
+        if let Some(kept) = &self.kept {
+            let Kept { journal, partition, .. } = kept;
             let position = journal.record(*partition, primary.last(), record.bytes());
             if journal.confirms() {
+                if self.awaited.is_empty() {
+                    kept.awaits();
+                }
                 self.awaited.push_back((position, counter));
             }
         }
@@ -394,6 +399,9 @@ impl State {
         while let Some((_, counter)) = self.awaited.front().filter(|(awaited, _)| *awaited <= position) {
             reached = Some(*counter);
             self.awaited.pop_front();
+        }
+        if let (Some(kept), false) = (&self.kept, self.awaited.is_empty()) {
+            kept.awaits();
         }
         if let (Some(counter), Role::Primary(primary)) = (reached, &mut self.role) {
             primary.durable(counter);

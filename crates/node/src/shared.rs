@@ -2,7 +2,7 @@
 
 use crate::cells::{Cell, Cells};
 use crate::eviction::Eviction;
-use crate::journal::{HeldAnswer, Journal, Kept};
+use crate::journal::{Awaiting, HeldAnswer, Journal, Kept};
 use crate::lease::Lease;
 use crate::partition::{Aftermath, Role};
 use crate::platform::Platform;
@@ -92,6 +92,7 @@ pub struct Shared {
     pub(crate) journal: RwLock<Option<Arc<dyn Journal>>>,
     /// Answers to primaries that wait for the disk, in the order of their positions.
     pub(crate) held_answers: Mutex<VecDeque<HeldAnswer>>,
+    pub(crate) awaiting: Arc<Awaiting>,
     /// The journal's position up to which it is durable.
     pub(crate) durable_up_to: AtomicU64,
 }
@@ -150,6 +151,7 @@ impl Shared {
             eviction: Eviction::new(),
             journal: RwLock::new(None),
             held_answers: Mutex::new(VecDeque::new()),
+            awaiting: Arc::default(),
             durable_up_to: AtomicU64::new(0),
             started,
             hash_key,
@@ -506,7 +508,7 @@ impl Shared {
         if let Some(journal) = &*self.journal.read() {
             journal.cluster(cluster_id, partitions);
             for cell in made.iter() {
-                cell.state.lock().kept = Some(Kept::new(journal, cell.id, partitions));
+                cell.state.lock().kept = Some(Kept::new(journal, &self.awaiting, cell.id, partitions));
             }
         }
         *cells = Arc::new(made);

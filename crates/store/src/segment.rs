@@ -322,9 +322,11 @@ fn is_upper(tag: u16) -> bool {
     tag >> (TAG_BITS - 1) == 1
 }
 
-/// Slots that give `len` nodes a load of about three quarters.
+/// Slots that give `len` nodes a load of about three quarters; of seven eighths where a segment that is split holds them.
 fn slots_for(len: usize) -> usize {
-    slots_from((len * 5 / 4).max(SEGMENT_SLOTS_MIN))
+    let wanted = (len * 5 / 4).max(SEGMENT_SLOTS_MIN);
+    let fit = len * 8 <= SEGMENT_SLOTS_MAX * 7;
+    slots_from(if fit { wanted.min(SEGMENT_SLOTS_MAX) } else { wanted })
 }
 
 /// The least number of slots, from this one on, that a segment has.
