@@ -27,6 +27,9 @@ const SIZES: [usize; 9] = [SEGMENT_SLOTS_MIN, 16, 32, 64, 128, 256, 448, 640, SE
 pub(crate) const SLOT_BYTES: usize = size_of::<Option<Node>>();
 /// Slots by which a split and a walk ask for nodes ahead of reading them.
 const SLOTS_AHEAD: usize = 16;
+/// Steps from its home that a node stands in one of ten thousand cases, if homes are random and the segment is full. More say
+/// that nodes arrive in the order of their marks: so many come to one end that only a larger segment holds them apart.
+const CROWD_STEPS: usize = 32;
 /// Windows from a node's home on in which it most likely stands: at the highest load every tenth node stands beyond the first.
 const WINDOWS_MAX: usize = 2;
 
@@ -153,11 +156,11 @@ impl Segment {
         self.slots[slot].as_mut()
     }
 
-    /// Adds a node whose key is not here yet. The caller has made room.
-    pub(crate) fn insert(&mut self, mark: u32, mut node: Node) {
+    /// Adds a node whose key is not here yet. The caller has made room. Whether nodes crowd together here: time to grow.
+    pub(crate) fn insert(&mut self, mark: u32, mut node: Node) -> bool {
         debug_assert!(self.len() < self.slots());
         node.set_tag(self.tag(mark));
-        self.insert_tagged(node);
+        self.insert_tagged(node) > CROWD_STEPS && self.slots() < SEGMENT_SLOTS_MAX
     }
 
     /// Takes the node out of `slot` and moves back those behind it that are not at home.
@@ -272,12 +275,14 @@ impl Segment {
 
     fn rebuild(&mut self, slots: usize) {
         let mut rebuilt = Segment::with_slots(self.depth, slots);
-        self.slots.iter_mut().filter_map(Option::take).for_each(|node| rebuilt.insert_tagged(node));
+        self.slots.iter_mut().filter_map(Option::take).for_each(|node| {
+            rebuilt.insert_tagged(node);
+        });
         *self = rebuilt;
     }
 
-    /// Puts a node behind all of its home and before those of higher homes, which move on by one slot.
-    fn insert_tagged(&mut self, node: Node) {
+    /// Puts a node behind all of its home and before those of higher homes, which move on by one slot. Steps from its home.
+    fn insert_tagged(&mut self, node: Node) -> usize {
         let mut slot = self.home(node.tag());
         let mut steps = 0;
         while let Some(here) = &self.slots[slot]
@@ -292,6 +297,7 @@ impl Segment {
             std::mem::swap(&mut self.slots[slot], &mut displaced);
         }
         self.len += 1;
+        steps
     }
 
     #[inline]

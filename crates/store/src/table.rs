@@ -95,8 +95,12 @@ impl Table {
         loop {
             let index = self.index(mark);
             if self.segments[index].has_room() {
-                self.segments[index].insert(mark, node);
                 self.len += 1;
+                if self.segments[index].insert(mark, node) {
+                    self.segment_bytes -= self.segments[index].bytes();
+                    self.segments[index].grow();
+                    self.segment_bytes += self.segments[index].bytes();
+                }
                 return;
             }
             self.segment_bytes -= self.segments[index].bytes();
@@ -346,6 +350,7 @@ mod tests {
         assert!(table.segments.iter().all(|segment| segment.slots() <= SEGMENT_SLOTS_MAX));
         assert!(table.directory.len() <= 256, "{}", table.directory.len());
         let random = filled(50_000);
+        assert_eq!(table.segment_bytes, recount_bytes(&table));
         assert!(table.bytes() * 4 < random.bytes() * 5, "{} {}", table.bytes(), random.bytes());
         assert!(keys.iter().all(|&i| table.find(at(i), &key(i)).is_some()));
     }
