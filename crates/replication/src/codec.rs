@@ -31,31 +31,32 @@ impl fmt::Display for CodecError {
 
 impl std::error::Error for CodecError {}
 
+/// Fields of the two messages that there is one of for every write.
+const OFTEN_BYTES: usize = 1 + 8 + 8 + 8 + 4;
+
+/// They are put together first, and appended at once.
+fn often(tag: u8, reign: Epoch, (stream, counter): (u64, u64), last: u32) -> [u8; OFTEN_BYTES] {
+    let mut fields = [0; OFTEN_BYTES];
+    fields[0] = tag;
+    fields[1..9].copy_from_slice(&reign.0.to_le_bytes());
+    fields[9..17].copy_from_slice(&stream.to_le_bytes());
+    fields[17..25].copy_from_slice(&counter.to_le_bytes());
+    fields[25..].copy_from_slice(&last.to_le_bytes());
+    fields
+}
+
 /// Appends `message` to `out`.
 pub fn encode(out: &mut Vec<u8>, message: &Message<'_>) {
     match message {
-        // The two that there is one of for every write: their fields are put together first.
         Message::Records { reign, stream, committed, records } => {
             let records = records.as_bytes();
             let len = u32::try_from(records.len()).expect("a message holds far less than 4 GiB");
-            let mut fields = [0; 1 + 8 + 8 + 8 + 4];
-            fields[0] = RECORDS;
-            fields[1..9].copy_from_slice(&reign.0.to_le_bytes());
-            fields[9..17].copy_from_slice(&stream.to_le_bytes());
-            fields[17..25].copy_from_slice(&committed.to_le_bytes());
-            fields[25..].copy_from_slice(&len.to_le_bytes());
-            out.reserve(fields.len() + records.len());
-            out.extend_from_slice(&fields);
+            out.reserve(OFTEN_BYTES + records.len());
+            out.extend_from_slice(&often(RECORDS, *reign, (*stream, *committed), len));
             out.extend_from_slice(records);
         }
         Message::Ack { reign, stream, counter, chunks } => {
-            let mut fields = [0; 1 + 8 + 8 + 8 + 4];
-            fields[0] = ACK;
-            fields[1..9].copy_from_slice(&reign.0.to_le_bytes());
-            fields[9..17].copy_from_slice(&stream.to_le_bytes());
-            fields[17..25].copy_from_slice(&counter.to_le_bytes());
-            fields[25..].copy_from_slice(&chunks.to_le_bytes());
-            out.extend_from_slice(&fields);
+            out.extend_from_slice(&often(ACK, *reign, (*stream, *counter), *chunks));
         }
         Message::Attach { reign, stream, last } => {
             head(out, ATTACH, *reign);
