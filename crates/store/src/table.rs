@@ -214,9 +214,11 @@ impl Table {
 
     fn is_worth_splitting(&self, index: usize) -> bool {
         let segment = &self.segments[index];
-        let upper = segment.upper_len();
-        segment.depth() < LOPSIDED_DEPTH_MAX
-            || segment.depth() < DEPTH_MAX && upper.min(segment.len() - upper) * SPLIT_SHARE >= segment.len()
+        let is_even = || {
+            let upper = segment.upper_len();
+            upper.min(segment.len() - upper) * SPLIT_SHARE >= segment.len()
+        };
+        segment.depth() < LOPSIDED_DEPTH_MAX || segment.depth() < DEPTH_MAX && is_even()
     }
 
     /// Splits the segment that `mark` belongs to; its own bytes are the caller's to count.
