@@ -415,5 +415,7 @@ pub(crate) fn unconfirmed(wrote: bool) -> &'static [u8] {
 
 /// The reply to a command that found no primary in time.
 pub(crate) const CLUSTER_DOWN: &[u8] = b"-CLUSTERDOWN The partition has no primary that can serve now\r\n";
+/// The error of a command that needs room where there is none.
+const OUT_OF_MEMORY: &str = "OOM command not allowed when used memory > 'maxmemory'.";
 /// The reply to a read that was not answered in time, or that saw what was never confirmed.
 pub(crate) const TRY_AGAIN: &[u8] = b"-TRYAGAIN The node that owns the key could not answer in time\r\n";

@@ -85,7 +85,7 @@ struct Node {
 impl Node {
     /// One that finds `pages`, if any, and gives what changes from then on to `book`.
     fn start(book: &Arc<Book>, pages: &BTreeMap<PartitionId, Page>) -> Node {
-        let platform = Arc::new(single::platform::TestPlatform);
+        let platform = Arc::new(single::platform::TestPlatform::default());
         let shared = Shared::new(single::config(1), Clock::manual(NOW), platform, 7);
         let mut map = single::map();
         let mut recovered = Vec::new();
@@ -242,8 +242,12 @@ fn a_copy_taken_while_commands_run_is_the_partition_at_its_end() {
     };
     let pieces = shared.copy_partition(partition, between, |_| ended = true).expect("it is held");
     assert!(pauses > 3 && ended, "{pauses} pauses");
-    let copy =
-        Shared::new(single::config(1), Clock::manual(NOW), Arc::new(single::platform::TestPlatform), 7);
+    let copy = Shared::new(
+        single::config(1),
+        Clock::manual(NOW),
+        Arc::new(single::platform::TestPlatform::default()),
+        7,
+    );
     copy.restore_cluster(1, 256);
     assert!(pieces.iter().all(|piece| copy.restore(partition, piece)));
     copy.restored(partition, single::map().assignments[usize::from(partition.0)].born, Seq::default());

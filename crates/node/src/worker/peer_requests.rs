@@ -1,12 +1,13 @@
 //! Requests that other nodes forward to this one: run at once, held, refused or waiting for their commits.
 
-use super::Worker;
 use super::dispatch::{Meta, Outcome, find};
+use super::{OUT_OF_MEMORY, Worker};
 use crate::connection::HeldReply;
 use crate::execute::Refusal;
 use crate::frame::{self, Request, RequestRef, Route, Scope, Status};
 use crate::target::{Delivery, Key, Owner, Target};
-use commands::Args;
+use commands::{Args, Flags};
+use protocol::Reply;
 use smallvec::SmallVec;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -88,6 +89,11 @@ impl Worker {
         let started = self.now;
         let result = match find(request.scope, args) {
             _ if self.overtakes(key, routes) => Err(Refusal::Stale),
+            // The node that was asked has looked at its own memory only.
+            Some(command) if command.flags.has(Flags::DENYOOM) && self.is_out_of_memory() => {
+                Reply::new(&mut out, request.version).error(OUT_OF_MEMORY);
+                Ok(Outcome::Ready)
+            }
             Some(command) if request.scope == Scope::Node || !routes.routes.is_empty() => {
                 let result = self.run_here(command, args, &meta, &routes.routes, target, &mut out);
                 if result.is_ok() {
@@ -126,12 +132,16 @@ impl Worker {
             }
             Err(Refusal::Behind | Refusal::NotNow) => {}
         }
+        self.give_scratch_back(key, out);
+        !matches!(result, Err(Refusal::Behind | Refusal::NotNow))
+    }
+
+    fn give_scratch_back(&mut self, key: Key, mut out: Vec<u8>) {
         if let Some(link) = self.links.get_mut(key) {
             out.clear();
             out.shrink_to(SCRATCH_KEEP_BYTES);
             link.scratch = out;
         }
-        !matches!(result, Err(Refusal::Behind | Refusal::NotNow))
     }
 
     /// Tries a held request of a peer again.

@@ -2,7 +2,7 @@
 
 use super::ahead::{Ahead, Tail};
 use super::dispatch::{Meta, Outcome};
-use super::{Worker, ahead, dispatch};
+use super::{OUT_OF_MEMORY, Worker, ahead, dispatch};
 use crate::connection::{Connection, OPEN_REPLIES_MAX, Queued};
 use crate::eviction::Room;
 use crate::frame::{Scope, Words};
@@ -205,7 +205,7 @@ impl Worker {
         {
             Some("LOADING Redis is loading the dataset in memory".to_owned())
         } else if command.flags.has(Flags::DENYOOM) && self.is_out_of_memory() {
-            Some("OOM command not allowed when used memory > 'maxmemory'.".to_owned())
+            Some(OUT_OF_MEMORY.to_owned())
         } else {
             None
         };
@@ -499,8 +499,7 @@ impl Worker {
         let mut out = Vec::new();
         let started = self.now;
         let outcome = if command.flags.has(Flags::DENYOOM) && self.is_out_of_memory() {
-            Reply::new(&mut out, call.version)
-                .error("OOM command not allowed when used memory > 'maxmemory'.");
+            Reply::new(&mut out, call.version).error(OUT_OF_MEMORY);
             Outcome::Ready
         } else {
             self.submit(command, args, &meta, target, &mut out)

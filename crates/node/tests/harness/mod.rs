@@ -13,10 +13,11 @@ mod platform;
 
 use cluster::map::{ClusterMap, MapCommand, Member, MemberState};
 use cluster::planner;
-use node::{Coordinator, NodeConfig, Shared, Worker};
+use node::{Coordinator, Limits, NodeConfig, Shared, Worker};
 use std::sync::Arc;
 use std::time::Duration;
 use stdx::{Clock, Mono, NodeId, PartitionId, Random, Wall};
+use store::eviction::Policy;
 
 /// Longest a test waits, in the cluster's own time, for what has to happen.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
@@ -32,6 +33,8 @@ pub(crate) struct Setup {
     pub(crate) forward_timeout: Duration,
     /// Nodes have journals, and after [`Cluster::restart`] what is in them.
     pub(crate) keeps: bool,
+    /// The number of a node, its `maxmemory` and its policy; the others have no limit.
+    pub(crate) limited: Option<(usize, u64, Policy)>,
 }
 
 impl Default for Setup {
@@ -44,6 +47,7 @@ impl Default for Setup {
             seed: 1,
             forward_timeout: Duration::from_secs(2),
             keeps: false,
+            limited: None,
         }
     }
 }
@@ -280,7 +284,13 @@ fn new_node(setup: &Setup, clock: &Clock, index: usize, book: Option<Arc<book::B
         forward_timeout: setup.forward_timeout,
         resp_port: 6379,
     };
-    let shared = Shared::new(config, clock.clone(), Arc::new(platform::TestPlatform), 7);
+    let limits = match setup.limited {
+        Some((limited, memory_bytes_max, eviction)) if limited == index => {
+            Limits { memory_bytes_max, eviction, ..Limits::default() }
+        }
+        _ => Limits::default(),
+    };
+    let shared = Shared::new(config, clock.clone(), Arc::new(platform::TestPlatform { limits }), 7);
     if let Some(book) = &book {
         book.restore(&shared, setup.partitions);
         shared.set_journal(Arc::clone(book) as Arc<dyn node::Journal>);

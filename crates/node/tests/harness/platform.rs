@@ -1,11 +1,14 @@
-//! The process around a node of the harness: no files, no password, no limits but the defaults.
+//! The process around a node of the harness: no files, no password.
 
 use commands::host::{Authentication, ConfigError, NodeHealth, SaveError, ShutdownMode};
 use commands::info::InfoData;
 use node::{Limits, Platform};
 use stdx::NodeId;
 
-pub(crate) struct TestPlatform;
+#[derive(Default)]
+pub(crate) struct TestPlatform {
+    pub(crate) limits: Limits,
+}
 
 impl Platform for TestPlatform {
     fn config(&self) -> Vec<(String, String)> {
@@ -30,7 +33,7 @@ impl Platform for TestPlatform {
     }
 
     fn limits(&self) -> Limits {
-        Limits::default()
+        self.limits
     }
 
     fn complete_info(&self, _info: &mut InfoData) {}

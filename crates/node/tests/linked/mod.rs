@@ -27,7 +27,8 @@ impl Linked {
     pub(crate) fn new(clock: Clock, nodes: usize, copies: u8) -> Linked {
         let map = Arc::new(settled_map(nodes, copies));
         let shared = |index: usize| {
-            let shared = Shared::new(config(index), clock.clone(), Arc::new(platform::TestPlatform), 7);
+            let shared =
+                Shared::new(config(index), clock.clone(), Arc::new(platform::TestPlatform::default()), 7);
             shared.lease().extend(Mono(u64::MAX));
             shared.apply_map(Arc::clone(&map));
             shared
@@ -90,7 +91,7 @@ impl Linked {
     }
 
     /// Keys that all nodes hold, copies included.
-    #[allow(dead_code)]
+    #[allow(dead_code, reason = "benches have no use for it")]
     pub(crate) fn keys_held(&self) -> u64 {
         self.shared.iter().map(|shared| shared.keys_held()).sum()
     }

@@ -3,6 +3,7 @@
 use crate::harness::client::text;
 use crate::harness::{Cluster, Setup};
 use std::collections::BTreeSet;
+use store::eviction::Policy;
 
 /// Runs a script on one node alone and on every node of a cluster, and compares every reply.
 fn same_everywhere(script: &[&str]) {
@@ -232,4 +233,35 @@ fn rule_12_watch_and_exec_over_a_forwarded_primary() {
     let replies: Vec<String> = (0..4).map(|_| text(&cluster.wait(watcher))).collect();
     assert_eq!(replies, ["OK", "OK", "QUEUED", "[(7)]"]);
     cluster.check(writer, &format!("GET {key}"), "\"theirs!\"");
+}
+
+#[test]
+fn a_primary_keeps_to_its_own_maxmemory_whoever_was_asked() {
+    let oom = "OOM command not allowed when used memory > 'maxmemory'.";
+    let mut cluster =
+        Cluster::settled(Setup { limited: Some((1, 1, Policy::NoEviction)), ..Setup::default() });
+    let client = cluster.connect(0);
+    let first = cluster.key_on(1, "first");
+    cluster.check(client, &format!("SET {first} x"), "OK");
+    for command in [format!("SET {first} y"), format!("APPEND {first} y"), format!("SET {first} y EX 10")] {
+        let reply = text(&cluster.call(client, &command));
+        assert!(reply.contains(oom), "{command}: {reply}");
+    }
+    cluster.check(client, &format!("GET {first}"), "\"x\"");
+    cluster.check(client, &format!("DEL {first}"), "(1)");
+}
+
+#[test]
+fn a_primary_makes_room_for_what_others_were_asked_for() {
+    let policy = Policy::parse("allkeys-lru").expect("one of Redis's");
+    let setup = Setup { copies: 1, limited: Some((1, 64 * 1024, policy)), ..Setup::default() };
+    let mut cluster = Cluster::settled(setup);
+    let client = cluster.connect(0);
+    let value = "v".repeat(1_000);
+    for number in 0..300 {
+        let key = cluster.key_on(1, &format!("key{number}:"));
+        cluster.check(client, &format!("SET {key} {value}"), "OK");
+    }
+    let held = cluster.nodes[1].shared.keys_held();
+    assert!((20..70).contains(&held), "{held}");
 }

@@ -17,6 +17,7 @@ const KEEPS: Setup = Setup {
     seed: 1,
     forward_timeout: Duration::from_secs(2),
     keeps: true,
+    limited: None,
 };
 
 /// A partition with a few thousand keys whose primary is node 0, its replica, and a client.

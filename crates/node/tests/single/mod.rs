@@ -15,7 +15,7 @@ const ME: NodeId = NodeId(1);
 /// The first worker of a node that is primary of all its partitions and was told to have so many workers.
 pub(crate) fn single_node(clock: Clock, workers: usize) -> Worker {
     let config = config(workers);
-    let shared = Shared::new(config, clock, Arc::new(platform::TestPlatform), 7);
+    let shared = Shared::new(config, clock, Arc::new(platform::TestPlatform::default()), 7);
     shared.apply_map(Arc::new(map()));
     Worker::new(0, shared)
 }
