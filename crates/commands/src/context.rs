@@ -7,8 +7,8 @@
 //! whoever routed the command here has done so already.
 
 use crate::filter::FilterChange;
-use effect::{Cause, Effect, RecordBuilder};
-use stdx::{PartitionId, Wall};
+use effect::{Cause, Effect, Elements, Kind, RecordBuilder};
+use stdx::{PartitionId, Random, Wall};
 use store::eviction::Policy;
 use store::{EntryRef, FilterMut, Locator, Partition};
 
@@ -178,6 +178,12 @@ macro_rules! reads {
                 entry
             }
 
+            /// Random numbers for a command that takes something of `key` by chance.
+            pub(crate) fn random(&mut self, key: &[u8]) -> Random {
+                let (access, _) = self.set.of(key);
+                Random::seeded(access.store.draw())
+            }
+
             /// Look-ups so far that found their key, and that did not.
             pub fn lookups(&self) -> (u64, u64) {
                 self.set.lookups
@@ -252,6 +258,34 @@ impl WriteCtx<'_> {
     #[inline]
     pub fn set_string(&mut self, key: &[u8], value: &[u8], expire_at: Option<Wall>) {
         self.emit(Effect::SetString { db: self.db, key, value, expire_at });
+    }
+
+    /// The collection of `key`, made if there is none, has these elements from now on. What an expired one has left is buried
+    /// first.
+    pub(crate) fn put_elements(&mut self, key: &[u8], kind: Kind, elements: &[&[u8]]) {
+        self.bury_expired(key);
+        self.emit(Effect::PutElements { db: self.db, key, kind, elements: Elements::words(elements) });
+    }
+
+    /// The collection of `key` has these elements no longer, out of `len` that it has; without the last one the key is gone.
+    pub(crate) fn drop_elements(&mut self, key: &[u8], kind: Kind, elements: &[&[u8]], len: usize) {
+        if elements.len() >= len {
+            return self.remove(key);
+        }
+        self.emit(Effect::DropElements { db: self.db, key, kind, elements: Elements::words(elements) });
+    }
+
+    /// The key holds this collection from now on, without a deadline; nothing if the collection is empty. Whether it does.
+    pub(crate) fn store_collection(&mut self, key: &[u8], kind: Kind, elements: Elements<'_>) -> bool {
+        if !elements.is_empty() {
+            self.emit(Effect::SetCollection { db: self.db, key, kind, elements, expire_at: None });
+            return true;
+        }
+        self.bury_expired(key);
+        if self.peek(key).is_some() {
+            self.remove(key);
+        }
+        false
     }
 
     /// Removes the key, which the caller has seen to exist.

@@ -189,32 +189,67 @@ impl Group {
 /// One range of keys among the words of a command.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct KeySpec {
-    /// Index of the first key, at least 1.
+    /// Index of the first key, at least 1; of the number of keys if they are counted; of the first word that may be the keyword
+    /// if they stand behind one.
     pub first: u32,
-    /// Index of the last key; negative: from the end, -1 being the last word.
-    pub last: i32,
-    /// Words from one key to the next.
-    pub step: u32,
+    /// How the range is found from there.
+    pub find: Find,
     /// What happens to these keys.
     pub flags: KeyFlags,
     /// The remark that COMMAND INFO prints, or empty.
     pub notes: &'static str,
 }
 
+/// How a range of keys is found.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Find {
+    /// From the first key to the last, whose index is given; negative: from the end, -1 being the last word.
+    Range {
+        /// Index of the last key.
+        last: i32,
+        /// Words from one key to the next.
+        step: u32,
+    },
+    /// As many words as the word before them says (ZUNION).
+    Counted,
+    /// Behind a keyword (STREAMS): `one` key, or the first half of all words behind it.
+    Keyword {
+        /// The keyword, in upper case.
+        word: &'static str,
+        /// Whether there is only one.
+        one: bool,
+    },
+}
+
 impl KeySpec {
     /// One key at `index`.
     pub const fn at(index: u32, flags: KeyFlags) -> KeySpec {
-        KeySpec { first: index, last: index as i32, step: 1, flags, notes: "" }
+        KeySpec::range(index, index as i32, flags)
     }
 
     /// Every word from `first` to `last`.
     pub const fn range(first: u32, last: i32, flags: KeyFlags) -> KeySpec {
-        KeySpec { first, last, step: 1, flags, notes: "" }
+        KeySpec { first, find: Find::Range { last, step: 1 }, flags, notes: "" }
     }
 
     /// Every `step`-th word from `first` to the end.
     pub const fn from(first: u32, step: u32, flags: KeyFlags) -> KeySpec {
-        KeySpec { first, last: -1, step, flags, notes: "" }
+        KeySpec { first, find: Find::Range { last: -1, step }, flags, notes: "" }
+    }
+
+    /// As many keys as the word at `count` says, behind it.
+    pub const fn counted(count: u32, flags: KeyFlags) -> KeySpec {
+        KeySpec { first: count, find: Find::Counted, flags, notes: "" }
+    }
+
+    /// The key behind a keyword that stands at `from` or later.
+    pub const fn keyword(from: u32, word: &'static str, flags: KeyFlags) -> KeySpec {
+        KeySpec { first: from, find: Find::Keyword { word, one: true }, flags, notes: "" }
+    }
+
+    /// The first half of all words behind a keyword that stands at `from` or later.
+    pub const fn halved(from: u32, word: &'static str, flags: KeyFlags) -> KeySpec {
+        KeySpec { first: from, find: Find::Keyword { word, one: false }, flags, notes: "" }
     }
 
     /// The same with a remark.
@@ -222,12 +257,35 @@ impl KeySpec {
         KeySpec { notes, ..self }
     }
 
-    fn resolve(&self, words: usize) -> (usize, usize, usize) {
-        let end = match usize::try_from(self.last) {
-            Ok(last) => (last + 1).min(words),
-            Err(_) => (words + 1).saturating_sub(self.last.unsigned_abs() as usize),
-        };
-        (self.first as usize, end, self.step as usize)
+    /// First key, end and step, given the number of words and each of them.
+    fn resolve<'w>(&self, words: usize, word: &impl Fn(usize) -> Option<&'w [u8]>) -> (usize, usize, usize) {
+        let first = self.first as usize;
+        match self.find {
+            Find::Range { last, step } => (first, range_end(last, words), step as usize),
+            Find::Counted => {
+                let count =
+                    word(first).and_then(protocol::parse_i64).and_then(|count| usize::try_from(count).ok());
+                // Keys that are not all there are for the handler to refuse.
+                let end = count.and_then(|count| count.checked_add(first + 1)).filter(|end| *end <= words);
+                (first + 1, end.unwrap_or(0), 1)
+            }
+            Find::Keyword { word: keyword, one } => {
+                let is_it =
+                    |at: &usize| word(*at).is_some_and(|it| it.eq_ignore_ascii_case(keyword.as_bytes()));
+                match (first..words).find(is_it) {
+                    None => (first, 0, 1),
+                    Some(at) if one => (at + 1, (at + 2).min(words), 1),
+                    Some(at) => (at + 1, at + 1 + (words - at - 1) / 2, 1),
+                }
+            }
+        }
+    }
+}
+
+fn range_end(last: i32, words: usize) -> usize {
+    match usize::try_from(last) {
+        Ok(last) => (last + 1).min(words),
+        Err(_) => (words + 1).saturating_sub(last.unsigned_abs() as usize),
     }
 }
 
@@ -244,20 +302,18 @@ impl Keys {
         self.0
     }
 
-    /// Index of the first key in COMMAND INFO's old form; 0 without keys.
-    pub fn first(self) -> i32 {
-        self.0.iter().map(|spec| spec.first as i32).min().unwrap_or(0)
-    }
-
-    /// Index of the last key in COMMAND INFO's old form; 0 without keys.
-    pub fn last(self) -> i32 {
-        let negative = self.0.iter().map(|spec| spec.last).find(|last| *last < 0);
-        negative.or_else(|| self.0.iter().map(|spec| spec.last).max()).unwrap_or(0)
-    }
-
-    /// Step in COMMAND INFO's old form; 0 without keys.
-    pub fn step(self) -> i32 {
-        self.0.first().map_or(0, |spec| spec.step as i32)
+    /// First key, last key and step in COMMAND INFO's old form, which knows only ranges; zeros if there are none.
+    pub fn legacy(self) -> (i32, i32, i32) {
+        let ranges = || {
+            self.0.iter().filter_map(|spec| match spec.find {
+                Find::Range { last, step } => Some((spec.first as i32, last, step as i32)),
+                _ => None,
+            })
+        };
+        let first = ranges().map(|(first, _, _)| first).min().unwrap_or(0);
+        let open = ranges().map(|(_, last, _)| last).find(|last| *last < 0);
+        let last = open.or_else(|| ranges().map(|(_, last, _)| last).max()).unwrap_or(0);
+        (first, last, ranges().next().map_or(0, |(_, _, step)| step))
     }
 }
 
@@ -291,13 +347,23 @@ impl Command {
     /// The indices of the keys among `args`, in order.
     #[inline]
     pub fn key_positions(&self, args: Args<'_>) -> KeyIter {
-        self.key_positions_among(args.len())
+        self.key_positions_among(args.len(), |index| args.get(index))
     }
 
     /// The indices of the keys among so many words, in order.
     #[inline]
-    pub fn key_positions_among(&self, words: usize) -> KeyIter {
-        KeyIter { specs: self.keys.0, words, next: 0, end: 0, step: 1 }
+    pub fn key_positions_among<'w>(&self, words: usize, word: impl Fn(usize) -> Option<&'w [u8]>) -> KeyIter {
+        let mut keys = KeyIter { ranges: [(0, 0, 1); SPECS_MAX], left: 0, at: 0 };
+        if let [KeySpec { first, find: Find::Range { last, step }, .. }] = self.keys.0 {
+            keys.ranges[0] = (*first as usize, range_end(*last, words), *step as usize);
+            keys.left = 1;
+            return keys;
+        }
+        for (range, spec) in keys.ranges.iter_mut().zip(self.keys.0) {
+            *range = spec.resolve(words, &word);
+            keys.left += 1;
+        }
+        keys
     }
 
     /// Whether it reads or writes exactly one key, its second word, in constant time: then it may share the cost of
@@ -309,7 +375,7 @@ impl Command {
 
     pub(crate) const fn derive_brief(&self) -> bool {
         let one_key = match self.keys.0 {
-            [spec] => spec.first == 1 && spec.last == 1,
+            [KeySpec { first: 1, find: Find::Range { last: 1, .. }, .. }] => true,
             _ => false,
         };
         one_key
@@ -340,14 +406,18 @@ impl fmt::Debug for Command {
     }
 }
 
+/// Most key specifications of a row.
+pub(crate) const SPECS_MAX: usize = 3;
+
 /// Indices of the keys of one command; see [`Command::key_positions`].
 #[derive(Clone, Debug)]
 pub struct KeyIter {
-    specs: &'static [KeySpec],
-    words: usize,
-    next: usize,
-    end: usize,
-    step: usize,
+    /// Next, end and step of each range.
+    ranges: [(usize, usize, usize); SPECS_MAX],
+    /// How many ranges there are.
+    left: usize,
+    /// The range that comes next.
+    at: usize,
 }
 
 impl Iterator for KeyIter {
@@ -355,13 +425,15 @@ impl Iterator for KeyIter {
 
     #[inline]
     fn next(&mut self) -> Option<usize> {
-        while self.next >= self.end {
-            let (spec, rest) = self.specs.split_first()?;
-            self.specs = rest;
-            (self.next, self.end, self.step) = spec.resolve(self.words);
+        while self.at < self.left {
+            let (next, end, step) = &mut self.ranges[self.at];
+            if *next < *end {
+                let index = *next;
+                *next += *step;
+                return Some(index);
+            }
+            self.at += 1;
         }
-        let index = self.next;
-        self.next += self.step;
-        Some(index)
+        None
     }
 }

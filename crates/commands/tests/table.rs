@@ -1,6 +1,6 @@
 //! What must hold of every row of the command table.
 
-use commands::table::{self, Command, FindError, Flags, KeyFlags, Run};
+use commands::table::{self, Command, Find, FindError, Flags, KeyFlags, Run};
 use commands::{Args, find};
 use std::collections::BTreeSet;
 
@@ -50,8 +50,8 @@ fn flags_agree_with_what_runs() {
             _ => assert!(!write, "{name}"),
         }
         if let Run::Fanout { group, .. } = row.run {
-            assert_eq!(row.keys.step(), i32::from(group), "{name}: words per key");
-            assert_eq!((row.keys.first(), row.keys.last()), (1, -1), "{name}");
+            assert_eq!(row.keys.legacy().2, i32::from(group), "{name}: words per key");
+            assert_eq!((row.keys.legacy().0, row.keys.legacy().1), (1, -1), "{name}");
         }
     }
 }
@@ -61,12 +61,14 @@ fn key_specifications_fit_the_arity() {
     for row in table::all() {
         let name = row.name;
         for spec in row.keys.specs() {
-            assert!(spec.first >= 1 && spec.step >= 1, "{name}");
+            assert!(spec.first >= 1, "{name}");
+            let Find::Range { last, step } = spec.find else { continue };
+            assert!(step >= 1, "{name}");
             let words = row.arity.unsigned_abs();
             // A channel may be left out (SUNSUBSCRIBE); a key never is.
             let covered = spec.flags.has(KeyFlags::NOT_KEY) || spec.first < words;
             assert!(covered, "{name}: the arity does not cover the first key");
-            assert!(spec.last < 0 || (spec.last as u32) < words, "{name}: nor the last");
+            assert!(last < 0 || (last as u32) < words, "{name}: nor the last");
             let changes = KeyFlags::RW.with(KeyFlags::OW).with(KeyFlags::RM);
             if row.flags.has(Flags::READONLY) {
                 assert!(!spec.flags.has_any(changes), "{name}: reads only");
@@ -131,7 +133,7 @@ fn positions_of_keys() {
     assert_eq!(keys(&["object", "freq", "a"]), [2]);
     assert_eq!(keys(&["dbsize"]), Vec::<usize>::new());
     let rename = table::lookup(b"rename").expect("a row").keys;
-    assert_eq!((rename.first(), rename.last(), rename.step()), (1, 2, 1));
+    assert_eq!(rename.legacy(), (1, 2, 1));
     let mset = table::lookup(b"mset").expect("a row").keys;
-    assert_eq!((mset.first(), mset.last(), mset.step()), (1, -1, 2));
+    assert_eq!(mset.legacy(), (1, -1, 2));
 }

@@ -4,7 +4,7 @@
 //! is corruption: a node never applies what it does not understand.
 
 use crate::varint::{Reader, write_bytes, write_varint};
-use crate::{Cause, Corrupt, Effect, Hashes};
+use crate::{Cause, Corrupt, Effect, Elements, Hashes, Kind};
 use stdx::Wall;
 use stdx::limits::{BULK_BYTES_MAX, DATABASES};
 
@@ -23,6 +23,12 @@ const CREATE_FILTER: u8 = 0x0c;
 const ADD_TO_FILTER: u8 = 0x0d;
 const DELETE_FROM_FILTER: u8 = 0x0e;
 const LOAD_FILTER: u8 = 0x0f;
+const SET_COLLECTION: u8 = 0x10;
+const SET_COLLECTION_EXPIRING: u8 = 0x11;
+const PUT_ELEMENTS: u8 = 0x12;
+const DROP_ELEMENTS: u8 = 0x13;
+const SPLICE_LIST: u8 = 0x14;
+const LAST: u8 = SPLICE_LIST;
 
 /// Appends `effect` to `out`.
 pub(crate) fn encode(out: &mut Vec<u8>, effect: &Effect<'_>) {
@@ -59,6 +65,33 @@ pub(crate) fn encode(out: &mut Vec<u8>, effect: &Effect<'_>) {
             write_bytes(out, key);
         }
         Effect::Flush { db } => out.extend_from_slice(&[FLUSH, db]),
+        Effect::PutElements { db, key, kind, elements } => {
+            out.extend_from_slice(&[PUT_ELEMENTS, db, kind as u8]);
+            write_bytes(out, key);
+            elements.encode(out);
+        }
+        Effect::DropElements { db, key, kind, elements } => {
+            out.extend_from_slice(&[DROP_ELEMENTS, db, kind as u8]);
+            write_bytes(out, key);
+            elements.encode(out);
+        }
+        Effect::SpliceList { db, key, revision, index, removed, elements } => {
+            out.extend_from_slice(&[SPLICE_LIST, db]);
+            for number in [revision, index, removed] {
+                write_varint(out, number);
+            }
+            write_bytes(out, key);
+            elements.encode(out);
+        }
+        Effect::SetCollection { db, key, kind, elements, expire_at } => {
+            let tag = if expire_at.is_some() { SET_COLLECTION_EXPIRING } else { SET_COLLECTION };
+            out.extend_from_slice(&[tag, db, kind as u8]);
+            if let Some(at) = expire_at {
+                write_varint(out, at.0);
+            }
+            write_bytes(out, key);
+            elements.encode(out);
+        }
         _ => encode_of_filter(out, effect),
     }
 }
@@ -129,7 +162,7 @@ impl std::iter::FusedIterator for Decoder<'_> {}
 
 fn decode_one<'a>(reader: &mut Reader<'a>) -> Result<Effect<'a>, Corrupt> {
     let tag = reader.byte()?;
-    if !(SET_STRING..=LOAD_FILTER).contains(&tag) {
+    if !(SET_STRING..=LAST).contains(&tag) {
         return Err(reader.corrupt("unknown tag"));
     }
     let db = reader.byte()?;
@@ -160,7 +193,8 @@ fn decode_one<'a>(reader: &mut Reader<'a>) -> Result<Effect<'a>, Corrupt> {
         }
         PERSIST => Effect::ExpireAt { db, key: reader.bytes()?, at: None },
         FLUSH => Effect::Flush { db },
-        _ => decode_of_filter(reader, tag, db)?,
+        SET_FILTER..=LOAD_FILTER => decode_of_filter(reader, tag, db)?,
+        _ => decode_of_collection(reader, tag, db)?,
     })
 }
 
@@ -187,6 +221,22 @@ fn decode_of_filter<'a>(reader: &mut Reader<'a>, tag: u8, db: u8) -> Result<Effe
                 _ => Effect::DeleteFromFilter { db, key, revision, hashes },
             }
         }
+    })
+}
+
+fn decode_of_collection<'a>(reader: &mut Reader<'a>, tag: u8, db: u8) -> Result<Effect<'a>, Corrupt> {
+    if tag == SPLICE_LIST {
+        let (revision, index, removed) = (reader.varint()?, reader.varint()?, reader.varint()?);
+        let (key, elements) = (reader.bytes()?, Elements::read(reader)?);
+        return Ok(Effect::SpliceList { db, key, revision, index, removed, elements });
+    }
+    let kind = Kind::from_number(reader.byte()?).ok_or_else(|| reader.corrupt("no such kind"))?;
+    let expire_at = if tag == SET_COLLECTION_EXPIRING { Some(Wall(reader.varint()?)) } else { None };
+    let (key, elements) = (reader.bytes()?, Elements::read(reader)?);
+    Ok(match tag {
+        PUT_ELEMENTS => Effect::PutElements { db, key, kind, elements },
+        DROP_ELEMENTS => Effect::DropElements { db, key, kind, elements },
+        _ => Effect::SetCollection { db, key, kind, elements, expire_at },
     })
 }
 
@@ -237,6 +287,27 @@ mod tests {
         check(Effect::LoadFilter { db: 0, key: b"k", offset: 17, bytes: b"hi" }, b"\x0f\0\x11\x01k\x02hi");
     }
 
+    #[test]
+    fn bytes_of_collections_are_as_documented() {
+        let elements = Elements::words(&[b"f", b"hi"]);
+        let (db, key, kind) = (0, &b"k"[..], Kind::Hash);
+        check(
+            Effect::SetCollection { db, key, kind, elements, expire_at: None },
+            b"\x10\0\x01\x01k\x02\x01f\x02hi",
+        );
+        check(
+            Effect::SetCollection { db: 1, key, kind: Kind::Set, elements, expire_at: Some(Wall(300)) },
+            b"\x11\x01\x03\xac\x02\x01k\x02\x01f\x02hi",
+        );
+        check(Effect::PutElements { db, key, kind, elements }, b"\x12\0\x01\x01k\x02\x01f\x02hi");
+        let elements = Elements::words(&[b"f"]);
+        check(Effect::DropElements { db, key, kind: Kind::Set, elements }, b"\x13\0\x03\x01k\x01\x01f");
+        check(
+            Effect::SpliceList { db, key, revision: 300, index: 2, removed: 1, elements },
+            b"\x14\0\xac\x02\x02\x01\x01k\x01\x01f",
+        );
+    }
+
     #[track_caller]
     fn check_corrupt(bytes: &[u8], what: &str) {
         let mut decoder = decode(bytes);
@@ -247,7 +318,9 @@ mod tests {
     #[test]
     fn damage_is_refused() {
         check_corrupt(b"\x00\0", "unknown tag");
-        check_corrupt(b"\x10\0", "unknown tag");
+        check_corrupt(b"\x15\0", "unknown tag");
+        check_corrupt(b"\x12\0\x06\x01k\0", "no such kind");
+        check_corrupt(b"\x12\0\x01\x01k\x02\x01f", "cut short");
         check_corrupt(b"\x0d\0\0\x01k\x04\0\0\0\0", "part of a hash");
         check_corrupt(b"\x0f\0\0\x01k\x02h", "cut short");
         check_corrupt(b"\x09\x10", "no such database");

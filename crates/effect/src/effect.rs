@@ -1,6 +1,7 @@
 //! What an effect is. The variants are the whole vocabulary in which state changes travel: a new type of value
 //! adds variants here and nothing else in the log, the links or the gate.
 
+use crate::{Elements, Kind};
 use stdx::Wall;
 
 /// One change of one key or database. Borrowed from the command that makes it or the record that carries it.
@@ -83,6 +84,59 @@ pub enum Effect<'a> {
         /// The piece.
         bytes: &'a [u8],
     },
+    /// The key holds this collection now; its former value and deadline are gone (RESTORE, COPY, SUNIONSTORE, snapshots).
+    SetCollection {
+        /// Database, 0 to 15.
+        db: u8,
+        /// The key.
+        key: &'a [u8],
+        /// What it is.
+        kind: Kind,
+        /// All that is in it, as the kind has it: what [`Effect::PutElements`] would have, a list's revision before its elements.
+        elements: Elements<'a>,
+        /// When the key expires, if ever.
+        expire_at: Option<Wall>,
+    },
+    /// The collection has these elements now; a missing key is created, the deadline stays. A key of another kind stays as it is.
+    PutElements {
+        /// Database, 0 to 15.
+        db: u8,
+        /// The key.
+        key: &'a [u8],
+        /// A hash, a set or a sorted set.
+        kind: Kind,
+        /// Members of a set; fields of a hash, each with its value behind it; members of a sorted set, each with its score before
+        /// it, the eight bytes of a double, lowest first.
+        elements: Elements<'a>,
+    },
+    /// The collection has these elements no longer; the deadline stays, and so does the key: the command that takes the last
+    /// element removes the key instead. A key of another kind stays as it is.
+    DropElements {
+        /// Database, 0 to 15.
+        db: u8,
+        /// The key.
+        key: &'a [u8],
+        /// A hash, a set or a sorted set.
+        kind: Kind,
+        /// Fields or members.
+        elements: Elements<'a>,
+    },
+    /// In the list, these elements stand where others stood; a missing key is created, the deadline stays. Pushes, pops,
+    /// insertions and changes all are splices.
+    SpliceList {
+        /// Database, 0 to 15.
+        db: u8,
+        /// The key.
+        key: &'a [u8],
+        /// How many splices the list has seen before; on a list that has seen another number it changes nothing.
+        revision: u64,
+        /// The first that is replaced, counted from the left.
+        index: u64,
+        /// How many are replaced.
+        removed: u64,
+        /// What stands there now.
+        elements: Elements<'a>,
+    },
     /// The key is gone.
     Remove {
         /// Database, 0 to 15.
@@ -157,6 +211,10 @@ impl<'a> Effect<'a> {
             | Effect::AddToFilter { db, .. }
             | Effect::DeleteFromFilter { db, .. }
             | Effect::LoadFilter { db, .. }
+            | Effect::SetCollection { db, .. }
+            | Effect::PutElements { db, .. }
+            | Effect::DropElements { db, .. }
+            | Effect::SpliceList { db, .. }
             | Effect::Remove { db, .. }
             | Effect::ExpireAt { db, .. }
             | Effect::Flush { db } => db,
@@ -173,6 +231,10 @@ impl<'a> Effect<'a> {
             | Effect::AddToFilter { key, .. }
             | Effect::DeleteFromFilter { key, .. }
             | Effect::LoadFilter { key, .. }
+            | Effect::SetCollection { key, .. }
+            | Effect::PutElements { key, .. }
+            | Effect::DropElements { key, .. }
+            | Effect::SpliceList { key, .. }
             | Effect::Remove { key, .. }
             | Effect::ExpireAt { key, .. } => Some(key),
             Effect::Flush { .. } => None,

@@ -1,7 +1,8 @@
 //! Effects: the deterministic outcome of a write, and their batch codec.
 //!
 //! An effect says what a key *is* after a write (absolute deadlines, final bytes), never how to compute it; of a filter it
-//! says which items were added or deleted, and after how many changes, because where they end up follows from that. The
+//! says which items were added or deleted, and after how many changes, because where they end up follows from that; of a
+//! collection, which elements it has from now on or no longer. The
 //! primary's store, the replicas, the log and the events all consume the same effects; that is why a write command's only
 //! way to change anything is to emit one. Must not know the store.
 //!
@@ -13,6 +14,7 @@ mod batch;
 mod codec;
 mod corrupt;
 mod effect;
+mod elements;
 mod record;
 mod varint;
 
@@ -20,4 +22,5 @@ pub use batch::{BATCH_HEADER_BYTES, Batch, Records, batch_length, decode_batch, 
 pub use codec::{Decoder, decode};
 pub use corrupt::Corrupt;
 pub use effect::{Cause, Effect, Hashes};
+pub use elements::{ElementIter, Elements, ElementsBuilder, Kind};
 pub use record::{Record, RecordBuilder};

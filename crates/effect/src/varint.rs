@@ -38,6 +38,11 @@ impl<'a> Reader<'a> {
         self.rest.is_empty()
     }
 
+    /// What was between this place and that of `later`, which went on from here.
+    pub(crate) fn until(&self, later: &Reader<'a>) -> &'a [u8] {
+        &self.rest[..self.rest.len() - later.rest.len()]
+    }
+
     /// The error `what` at this place.
     pub(crate) fn corrupt(&self, what: &'static str) -> Corrupt {
         Corrupt { what, offset: self.offset }

@@ -2,7 +2,8 @@
 //! makes a decoder panic.
 
 use effect::{
-    Cause, Effect, Hashes, Record, RecordBuilder, batch_length, decode, decode_batch, encode_batch,
+    Cause, Effect, Elements, Hashes, Kind, Record, RecordBuilder, batch_length, decode, decode_batch,
+    encode_batch,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -20,7 +21,7 @@ struct Owned {
 }
 
 impl Owned {
-    fn borrow(&self) -> Effect<'_> {
+    fn borrow<'a>(&'a self, words: &'a [&'a [u8]]) -> Effect<'a> {
         let (db, key) = (self.db, &self.key[..]);
         match self.kind {
             0 => Effect::SetString { db, key, value: &self.bytes, expire_at: self.at.map(Wall) },
@@ -34,8 +35,33 @@ impl Owned {
             8 => Effect::AddToFilter { db, key, revision: self.offset, hashes: self.hashes() },
             9 => Effect::DeleteFromFilter { db, key, revision: self.offset, hashes: self.hashes() },
             10 => Effect::LoadFilter { db, key, offset: self.offset, bytes: &self.bytes },
+            11 => Effect::SetCollection {
+                db,
+                key,
+                kind: self.collection(),
+                elements: Elements::words(words),
+                expire_at: self.at.map(Wall),
+            },
+            12 => Effect::PutElements { db, key, kind: self.collection(), elements: Elements::words(words) },
+            13 => Effect::DropElements { db, key, kind: self.collection(), elements: Elements::words(words) },
+            14 => Effect::SpliceList {
+                db,
+                key,
+                revision: self.offset,
+                index: self.at.unwrap_or_default(),
+                removed: 7,
+                elements: Elements::words(words),
+            },
             _ => Effect::Flush { db },
         }
+    }
+
+    fn words(&self) -> Vec<&[u8]> {
+        self.bytes.chunks(7).collect()
+    }
+
+    fn collection(&self) -> Kind {
+        Kind::ALL[usize::from(self.db) % Kind::ALL.len()]
     }
 
     fn hashes(&self) -> Hashes<'_> {
@@ -45,7 +71,7 @@ impl Owned {
 
 fn effects() -> impl Strategy<Value = Vec<Owned>> {
     let one = (
-        0..12u8,
+        0..16u8,
         0..16u8,
         vec(any::<u8>(), 0..40),
         vec(any::<u8>(), 0..300),
@@ -58,7 +84,7 @@ fn effects() -> impl Strategy<Value = Vec<Owned>> {
 
 fn encode(effects: &[Owned]) -> Vec<u8> {
     let mut builder = RecordBuilder::new();
-    effects.iter().for_each(|effect| builder.push(&effect.borrow()));
+    effects.iter().for_each(|effect| builder.push(&effect.borrow(&effect.words())));
     assert_eq!(builder.count(), effects.len());
     builder.take()
 }
@@ -90,7 +116,8 @@ proptest! {
     fn effects_round_trip(effects in effects()) {
         let bytes = encode(&effects);
         let decoded: Result<Vec<_>, _> = decode(&bytes).collect();
-        let expected: Vec<_> = effects.iter().map(Owned::borrow).collect();
+        let words: Vec<_> = effects.iter().map(Owned::words).collect();
+        let expected: Vec<_> = effects.iter().zip(&words).map(|(effect, words)| effect.borrow(words)).collect();
         prop_assert_eq!(decoded.expect("just encoded"), expected);
     }
 

@@ -4,9 +4,10 @@
 //! the caller.
 
 use crate::access::{Access, Moment};
+use crate::collection::{self, Change};
 use crate::deadlines::Deadlines;
 use crate::eviction::Token;
-use crate::filter::{Filter, FilterMut};
+use crate::filter::FilterMut;
 use crate::filter_totals::FilterTotals;
 use crate::garbage::Remains;
 use crate::locator::Locator;
@@ -15,6 +16,7 @@ use crate::node::Node;
 use crate::segment::mark_of;
 use crate::table::Table;
 use crate::value::StringRef;
+use effect::Kind;
 use stdx::Wall;
 use stdx::hash::hash64;
 
@@ -161,27 +163,53 @@ impl Database {
         self.node_bytes = self.node_bytes - bytes + node.bytes();
     }
 
-    /// Sets a filter; gives back what it replaced.
-    pub(crate) fn set_filter(
+    /// Sets a value that is no string, as the node that `make` makes of it for an access clock; gives back what it replaced.
+    pub(crate) fn set_node(
         &mut self,
         at: Locator,
         key: &[u8],
-        filter: Filter,
-        expire_at: Option<Wall>,
         now: Moment,
+        make: impl FnOnce(Access) -> Node,
     ) -> Option<Node> {
-        self.filters.add(&filter);
         let Some(node) = self.table.find_mut(at, key) else {
-            self.insert(at.mark(), Node::of_filter(key, filter, expire_at, Access::begun(now)));
+            let node = make(Access::begun(now));
+            self.filters.add_node(&node);
+            self.insert(at.mark(), node);
             return None;
         };
         let deadline = node.expire_at();
-        node.set_access(node.access().at(now));
-        let former = node.set_filter(filter, expire_at);
+        let new = make(node.access().at(now));
+        let expire_at = new.expire_at();
+        self.filters.add_node(&new);
+        let former = node.replace(new);
         self.filters.remove_node(&former);
         self.node_bytes = self.node_bytes - former.bytes() + node.bytes();
         self.move_deadline(at.mark(), deadline, expire_at);
         Some(former)
+    }
+
+    /// Changes a collection; one of another kind stays as it is, and a missing one is made if something is put into it. What that
+    /// leaves behind goes to `remains`.
+    pub(crate) fn change_collection(
+        &mut self,
+        at: Locator,
+        key: &[u8],
+        (kind, change): (Kind, Change<'_>),
+        now: Moment,
+        remains: &mut Vec<Remains>,
+    ) {
+        let Some(node) = self.table.find_mut(at, key) else {
+            if !matches!(change, Change::Drop(_)) {
+                let mut node = Node::of_packed(key, kind, &[], None, Access::begun(now));
+                collection::change(&mut node, kind, change, self.hash_seed, remains);
+                self.insert(at.mark(), node);
+            }
+            return;
+        };
+        let bytes = node.bytes();
+        node.set_access(node.access().at(now));
+        collection::change(node, kind, change, self.hash_seed, remains);
+        self.node_bytes = self.node_bytes - bytes + node.bytes();
     }
 
     /// Changes a filter; `None` if the key holds none. What that leaves behind goes to `remains`.

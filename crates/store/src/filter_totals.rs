@@ -51,6 +51,16 @@ impl FilterTotals {
         *self.of_kind(filter.kind()) -= FilterFigures::of(filter);
     }
 
+    /// Counts what a new node holds, if that is a filter.
+    #[inline]
+    pub(crate) fn add_node(&mut self, node: &Node) {
+        if node.is_large()
+            && let ValueRef::Filter(filter) = node.value()
+        {
+            self.add(filter);
+        }
+    }
+
     /// Counts what a node that is gone held no more, if that was a filter.
     #[inline]
     pub(crate) fn remove_node(&mut self, node: &Node) {

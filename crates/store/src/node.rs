@@ -6,10 +6,12 @@
 //! drawn in `raw`.
 
 use crate::access::Access;
+use crate::collection::{Collection, packed_ref};
 use crate::filter::Filter;
 pub(crate) use crate::raw::Node;
-use crate::raw::{INTEGER, Large, LargeValue, PACKED_BYTES_MAX, PACKED_KEY_BYTES_MAX, RAW};
+use crate::raw::{INTEGER, Large, LargeValue, PACKED_BYTES_MAX, PACKED_KEY_BYTES_MAX, RAW, shape_of};
 use crate::value::{INTEGER_CHARS_MAX, Repr, StringRef, ValueRef};
+use effect::Kind;
 use stdx::Wall;
 
 /// Room beyond the need that a growing large value gets at most, as Redis's `SDS_MAX_PREALLOC`.
@@ -30,6 +32,40 @@ impl Node {
         Node::large(key, 0, LargeValue::Filter(Box::new(filter)), expire_at, access)
     }
 
+    /// A node that holds a packed collection.
+    pub(crate) fn of_packed(
+        key: &[u8],
+        kind: Kind,
+        packed: &[u8],
+        expire_at: Option<Wall>,
+        access: Access,
+    ) -> Node {
+        if fits(key.len(), packed.len()) {
+            return Node::packed(key, shape_of(kind), packed, expire_at, access);
+        }
+        Node::large(key, shape_of(kind), LargeValue::Bytes(packed.to_vec()), expire_at, access)
+    }
+
+    /// A node that holds a large collection.
+    pub(crate) fn of_collection(
+        key: &[u8],
+        collection: Collection,
+        expire_at: Option<Wall>,
+        access: Access,
+    ) -> Node {
+        let shape = shape_of(collection.kind());
+        Node::large(key, shape, LargeValue::Collection(Box::new(collection)), expire_at, access)
+    }
+
+    /// A node of a member or a field, whose value are these very bytes.
+    pub(crate) fn of_member(key: &[u8], value: &[u8]) -> Node {
+        let access = Access::from_bits(0);
+        if fits(key.len(), value.len()) {
+            return Node::packed(key, RAW, value, None, access);
+        }
+        Node::large(key, RAW, LargeValue::Bytes(value.to_vec()), None, access)
+    }
+
     /// Whether this is its key: lengths first, short keys word by word without a call.
     #[inline]
     pub(crate) fn has_key(&self, key: &[u8]) -> bool {
@@ -43,6 +79,9 @@ impl Node {
         }
         let bytes = self.stored();
         let kind = self.kind();
+        if kind > INTEGER | RAW {
+            return self.packed_collection();
+        }
         if kind & INTEGER != 0 {
             let integer = bytes.first_chunk().expect("an integer's value is 8 bytes");
             return ValueRef::String(StringRef(Repr::Integer(i64::from_le_bytes(*integer))));
@@ -50,26 +89,68 @@ impl Node {
         ValueRef::String(StringRef(Repr::Bytes { bytes, raw: kind & RAW != 0 }))
     }
 
-    fn large_value<'n>(&self, large: &'n Large) -> ValueRef<'n> {
+    fn large_value<'n>(&'n self, large: &'n Large) -> ValueRef<'n> {
         match &large.value {
             LargeValue::Filter(filter) => ValueRef::Filter(filter),
+            LargeValue::Collection(collection) => collection.value(),
+            LargeValue::Bytes(_) if self.collection_kind().is_some() => self.packed_collection(),
             LargeValue::Bytes(bytes) if self.kind() & RAW != 0 => ValueRef::String(StringRef::raw(bytes)),
             LargeValue::Bytes(bytes) => ValueRef::String(StringRef::of(bytes)),
         }
+    }
+
+    /// A collection whose elements are packed.
+    #[inline(never)]
+    fn packed_collection(&self) -> ValueRef<'_> {
+        let kind = self.collection_kind().expect("the caller has seen that the node holds a collection");
+        packed_ref(kind, self.stored())
+    }
+
+    /// The large collection, if it holds one, to be changed.
+    pub(crate) fn collection_mut(&mut self) -> Option<&mut Collection> {
+        match &mut self.as_large_mut()?.value {
+            LargeValue::Collection(collection) => Some(collection),
+            LargeValue::Bytes(_) | LargeValue::Filter(_) => None,
+        }
+    }
+
+    /// Replaces the packed collection that it holds, deadline and access clock stay.
+    pub(crate) fn set_packed(&mut self, packed: Vec<u8>) {
+        let kind = self.kind();
+        if let Some(large) = self.as_large_mut()
+            && !fits(large.key.len(), packed.len())
+        {
+            large.value = LargeValue::Bytes(packed);
+            return;
+        }
+        let expire_at = self.expire_at();
+        if fits(self.key().len(), packed.len()) && self.overwrite(kind, &packed, expire_at) {
+            return;
+        }
+        let kind = self.collection_kind().expect("the caller has seen that the node holds a collection");
+        self.replace(Node::of_packed(self.key(), kind, &packed, expire_at, self.access()));
+    }
+
+    /// Replaces the packed collection that it holds by a large one, deadline and access clock stay.
+    pub(crate) fn set_collection(&mut self, collection: Collection) {
+        self.replace(Node::of_collection(self.key(), collection, self.expire_at(), self.access()));
+    }
+
+    /// Replaces the value of a member or a field; gives back the former node if its memory could not be used again.
+    pub(crate) fn set_member_value(&mut self, value: &[u8]) -> Option<Node> {
+        if fits(self.key().len(), value.len()) && self.overwrite(RAW, value, None) {
+            return None;
+        }
+        let new = Node::of_member(self.key(), value);
+        Some(self.replace(new))
     }
 
     /// The filter, if it holds one, to be changed.
     pub(crate) fn filter_mut(&mut self) -> Option<&mut Filter> {
         match &mut self.as_large_mut()?.value {
             LargeValue::Filter(filter) => Some(filter),
-            LargeValue::Bytes(_) => None,
+            LargeValue::Bytes(_) | LargeValue::Collection(_) => None,
         }
-    }
-
-    /// Replaces value and deadline by a filter; gives back the former node.
-    pub(crate) fn set_filter(&mut self, filter: Filter, expire_at: Option<Wall>) -> Node {
-        let new = Node::of_filter(self.key(), filter, expire_at, self.access());
-        self.replace(new)
     }
 
     /// Replaces value and deadline; gives back the former node if its memory could not be used again. Without one,
@@ -92,8 +173,11 @@ impl Node {
         }
     }
 
-    /// Writes `part` at `offset` of the value, which grows with zeros as far as needed. A filter stays as it is.
+    /// Writes `part` at `offset` of the value, which grows with zeros as far as needed. What is no string stays as it is.
     pub(crate) fn splice(&mut self, offset: usize, part: &[u8]) {
+        if self.collection_kind().is_some() {
+            return;
+        }
         let end =
             offset.checked_add(part.len()).expect("the decoder and the commands bound the end of a splice");
         if let Some(large) = self.as_large_mut() {
@@ -120,7 +204,7 @@ impl Node {
     }
 
     /// Takes the place, and the tag, of this node.
-    fn replace(&mut self, mut new: Node) -> Node {
+    pub(crate) fn replace(&mut self, mut new: Node) -> Node {
         new.set_tag(self.tag());
         std::mem::replace(self, new)
     }
@@ -300,6 +384,10 @@ mod tests {
         }
     }
 
+    fn set_filter(node: &mut Node, filter: Filter, expire_at: Option<Wall>) -> Node {
+        node.replace(Node::of_filter(node.key(), filter, expire_at, node.access()))
+    }
+
     /// What a pointer to a filter goes through: made over every form, changed, given a deadline, replaced by every form.
     #[test]
     fn a_filter_takes_the_place_of_every_form_and_gives_it_back() {
@@ -310,14 +398,14 @@ mod tests {
                 let mut node =
                     tagged(Node::new(key, StringRef::of(value), Some(Wall(3)), Access::new(SECONDS)));
                 let string_bytes = node.bytes();
-                let former = node.set_filter(filter(100).unwrap(), Some(Wall(4)));
+                let former = set_filter(&mut node, filter(100).unwrap(), Some(Wall(4)));
                 assert_eq!(
                     (former.bytes(), node.key(), node.expire_at()),
                     (string_bytes, key, Some(Wall(4)))
                 );
                 assert!(node.is_large() && matches!(node.value(), ValueRef::Filter(_)));
                 let bytes = node.bytes();
-                let former = node.set_filter(filter(1_000).unwrap(), None);
+                let former = set_filter(&mut node, filter(1_000).unwrap(), None);
                 assert!(
                     former.bytes() == bytes && node.bytes() > bytes,
                     "the larger filter is accounted for"

@@ -5,6 +5,7 @@
 //! [`Effect::Remove`] makes it gone.
 
 use crate::access::{Moment, seconds_of};
+use crate::collection::{self, Change};
 use crate::database::Database;
 use crate::entry::{EntryRef, is_expired};
 use crate::filter::{Filter, FilterMut};
@@ -14,7 +15,7 @@ use crate::locator::Locator;
 use crate::node::Node;
 use crate::table::POSITIONS;
 use crate::watch::Watch;
-use effect::Effect;
+use effect::{Effect, Elements, Kind};
 use stdx::hash::{hash64, mix64};
 use stdx::limits::DATABASES;
 use stdx::{Random, Wall};
@@ -147,6 +148,15 @@ impl Partition {
                 }
             }
             Effect::Flush { db } => self.flush(db),
+            Effect::PutElements { db, key, kind, elements } => {
+                self.change_collection(db, key, at, (kind, Change::Put(elements)), moment);
+            }
+            Effect::DropElements { db, key, kind, elements } => {
+                self.change_collection(db, key, at, (kind, Change::Drop(elements)), moment);
+            }
+            Effect::SetCollection { db, key, kind, elements, expire_at } => {
+                self.set_collection(db, key, at, (kind, elements), expire_at, moment);
+            }
             _ => {
                 if !self.apply_to_filter(effect, at, now) {
                     return false;
@@ -157,6 +167,37 @@ impl Partition {
             self.note_change(effect, at, before);
         }
         true
+    }
+
+    fn change_collection(
+        &mut self,
+        db: u8,
+        key: &[u8],
+        at: Locator,
+        change: (Kind, Change<'_>),
+        moment: Moment,
+    ) {
+        let mut remains = std::mem::take(&mut self.garbage.remains);
+        self.database_mut(db).change_collection(at, key, change, moment, &mut remains);
+        self.garbage.remains = remains;
+    }
+
+    fn set_collection(
+        &mut self,
+        db: u8,
+        key: &[u8],
+        at: Locator,
+        (kind, elements): (Kind, Elements<'_>),
+        expire_at: Option<Wall>,
+        moment: Moment,
+    ) {
+        let hash_seed = self.hash_seed;
+        let former = self.database_mut(db).set_node(at, key, moment, |access| {
+            let mut node = Node::of_packed(key, kind, &[], expire_at, access);
+            collection::change(&mut node, kind, Change::Put(elements), hash_seed, &mut Vec::new());
+            node
+        });
+        self.discard(former);
     }
 
     /// The effects on filters.
@@ -182,7 +223,8 @@ impl Partition {
         };
         let Ok(filter) = filter else { return false };
         let moment = self.moment(now);
-        let former = self.database_mut(db).set_filter(at, key, filter, expire_at, moment);
+        let make = |access| Node::of_filter(key, filter, expire_at, access);
+        let former = self.database_mut(db).set_node(at, key, moment, make);
         self.discard(former);
         true
     }
@@ -202,6 +244,12 @@ impl Partition {
         let moment = self.moment(now);
         let database = self.databases.get_mut(usize::from(db))?.as_mut()?;
         database.change_filter(locator.into(), key, moment, &mut self.garbage.remains, change)
+    }
+
+    /// A random number, from which a command that takes something by chance may begin.
+    pub fn draw(&mut self) -> u64 {
+        self.noise = self.noise.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        mix64(self.noise)
     }
 
     /// Whether there is something to be freed elsewhere.

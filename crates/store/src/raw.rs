@@ -12,16 +12,19 @@
 //! ```
 //! A packed node's block is as large as the allocator would make it anyway ([`allocation_bytes`]): a value that stays
 //! within the size is overwritten in place, and the layout can be told from the lengths when the block is freed. An
-//! integer's value is its 8 bytes. What is long lies in a [`Large`], of which an address is all that a slot holds, too.
+//! integer's value is its 8 bytes. The upper half of the flags is the kind of a collection, or zero: a small one is packed like
+//! a string, its value in the form of its kind. What is long lies in a [`Large`], of which an address is all that a slot holds, too.
 //!
 //! The one module of this crate, next to `prefetch`, with `unsafe`: everything that reads or writes through the
 //! pointer is here, behind methods that cannot be misused. Run by Miri with all tests of the crate.
 #![allow(unsafe_code)]
 
 use crate::access::Access;
+use crate::collection::Collection;
 use crate::filter::Filter;
 use crate::memory::allocation_bytes;
 use crate::prefetch::prefetch_address;
+use effect::Kind;
 use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
 use std::ptr::{self, NonNull};
 use stdx::Wall;
@@ -38,6 +41,11 @@ const LARGE: u8 = 1;
 pub(crate) const INTEGER: u8 = 2;
 /// The value was changed in place.
 pub(crate) const RAW: u8 = 4;
+/// Where the kind of a collection begins.
+const KIND_SHIFT: u32 = 4;
+const KIND_MASK: u8 = 0xf0;
+/// All that says how the value is to be read.
+const SHAPE: u8 = INTEGER | RAW | KIND_MASK;
 
 const HEADER_BYTES: usize = size_of::<Header>();
 const DEADLINE_BYTES: usize = 8;
@@ -78,15 +86,21 @@ pub(crate) struct Large {
     pub(crate) expire_at: Option<Wall>,
 }
 
-/// What a large node holds. A filter is large however little it takes.
+/// What a large node holds. A filter is large however little it takes; a collection may be packed into the bytes.
 #[derive(Debug)]
 pub(crate) enum LargeValue {
     Bytes(Vec<u8>),
     Filter(Box<Filter>),
+    Collection(Box<Collection>),
+}
+
+/// The flags of a collection of this kind.
+pub(crate) const fn shape_of(kind: Kind) -> u8 {
+    (kind as u8) << KIND_SHIFT
 }
 
 const _: () =
-    assert!(size_of::<LargeValue>() == size_of::<Vec<u8>>(), "a large string pays nothing for filters");
+    assert!(size_of::<LargeValue>() == size_of::<Vec<u8>>(), "a large string pays nothing for others");
 
 const fn is_send_and_sync<T: Send + Sync>() {}
 const _: () = is_send_and_sync::<Large>();
@@ -97,25 +111,25 @@ unsafe impl Send for Node {}
 unsafe impl Sync for Node {}
 
 impl Large {
-    /// A string's bytes; a filter has none.
+    /// The bytes of a string or of what is packed; others have none.
     #[inline]
     pub(crate) fn bytes(&self) -> &[u8] {
         match &self.value {
             LargeValue::Bytes(bytes) => bytes,
-            LargeValue::Filter(_) => &[],
+            LargeValue::Filter(_) | LargeValue::Collection(_) => &[],
         }
     }
 
     fn bytes_mut(&mut self) -> &mut [u8] {
         match &mut self.value {
             LargeValue::Bytes(bytes) => bytes,
-            LargeValue::Filter(_) => &mut [],
+            LargeValue::Filter(_) | LargeValue::Collection(_) => &mut [],
         }
     }
 }
 
 impl Node {
-    /// A packed node. `kind` is [`INTEGER`], [`RAW`] or 0; key and value are within the maxima.
+    /// A packed node. `kind` is [`INTEGER`], [`RAW`], [`shape_of`] a collection or 0; key and value are within the maxima.
     pub(crate) fn packed(
         key: &[u8],
         kind: u8,
@@ -125,7 +139,7 @@ impl Node {
     ) -> Node {
         let header = Header {
             access: access.bits(),
-            flags: kind & (INTEGER | RAW) | if expire_at.is_some() { EXPIRES } else { 0 },
+            flags: kind & SHAPE | if expire_at.is_some() { EXPIRES } else { 0 },
             key_len: u8::try_from(key.len()).expect("the caller makes a long key a large node"),
             value_len: u16::try_from(value.len()).expect("the caller makes a long value a large node"),
         };
@@ -155,7 +169,7 @@ impl Node {
         expire_at: Option<Wall>,
         access: Access,
     ) -> Node {
-        let header = Header { access: access.bits(), flags: LARGE | kind & RAW, key_len: 0, value_len: 0 };
+        let header = Header { access: access.bits(), flags: LARGE | kind & SHAPE, key_len: 0, value_len: 0 };
         let large = Box::new(Large { header, key: key.into(), value, expire_at });
         Node::untagged(NonNull::from(Box::leak(large)).cast())
     }
@@ -239,10 +253,16 @@ impl Node {
         self.is_large().then(|| unsafe { self.block().cast().as_mut() })
     }
 
-    /// [`INTEGER`] or [`RAW`] or 0.
+    /// [`INTEGER`] or [`RAW`], [`shape_of`] a collection, or 0.
     #[inline]
     pub(crate) fn kind(&self) -> u8 {
-        self.header().flags & (INTEGER | RAW)
+        self.header().flags & SHAPE
+    }
+
+    /// The kind of collection that it holds, if any.
+    #[inline]
+    pub(crate) fn collection_kind(&self) -> Option<Kind> {
+        Kind::from_number(self.header().flags >> KIND_SHIFT)
     }
 
     /// Notes that a part of the value was overwritten.
@@ -272,13 +292,13 @@ impl Node {
         unsafe { self.bytes_at(header.value_start(), header.value_len.into()) }
     }
 
-    /// The value of a packed node that is kept as its bytes: most are.
+    /// The value of a packed node that is a string and kept as its bytes: most are.
     #[inline(always)]
     pub(crate) fn plain(&self) -> Option<&[u8]> {
         let header = self.header();
         // SAFETY: a packed node's value was written there, as many bytes as the header says.
         let value = || unsafe { self.bytes_at(header.value_start(), header.value_len.into()) };
-        (header.flags & (LARGE | INTEGER) == 0).then(value)
+        (header.flags & (LARGE | INTEGER | KIND_MASK) == 0).then(value)
     }
 
     /// The value as it is stored, to be overwritten in parts.
@@ -327,7 +347,7 @@ impl Node {
         let former = self.header();
         let Ok(value_len) = u16::try_from(value.len()) else { return false };
         let expires = if expire_at.is_some() { EXPIRES } else { 0 };
-        let header = Header { flags: kind & (INTEGER | RAW) | expires, value_len, ..former };
+        let header = Header { flags: kind & SHAPE | expires, value_len, ..former };
         if former.flags & LARGE != 0 || header.layout() != former.layout() {
             return false;
         }
@@ -396,6 +416,9 @@ impl Node {
                         LargeValue::Bytes(bytes) => allocation_bytes(bytes.capacity()),
                         LargeValue::Filter(filter) => {
                             allocation_bytes(size_of::<Filter>()) + filter.memory_bytes()
+                        }
+                        LargeValue::Collection(collection) => {
+                            allocation_bytes(size_of::<Collection>()) + collection.memory_bytes()
                         }
                     }
             }

@@ -10,7 +10,8 @@ use crate::Partition;
 use crate::node::Node;
 use crate::table::POSITIONS;
 use crate::value::{INTEGER_CHARS_MAX, ValueRef};
-use effect::{Effect, RecordBuilder};
+use effect::{Effect, Elements, Kind, RecordBuilder};
+use stdx::Wall;
 use stdx::hash::{hash64, mix64};
 use stdx::limits::DATABASES;
 
@@ -18,6 +19,8 @@ use stdx::limits::DATABASES;
 const DIGEST_SEED: u64 = 0x6879_7065_7263_6163;
 /// Makes another seed for filters: one whose bytes are those of a string differs from it.
 const FILTER: u64 = 0x0e10_1c11_1711_4c52;
+/// Makes other seeds for collections.
+const COLLECTION: u64 = 0x5e17_0f3a_9c44_d2b6;
 
 impl Partition {
     /// Every key as the effect that sets it, in no particular order.
@@ -72,11 +75,36 @@ pub(crate) fn entry_digest(seed: u64, effect: &Effect<'_>) -> u64 {
     let (seed, db, key, value, expire_at) = match *effect {
         Effect::SetString { db, key, value, expire_at } => (seed, db, key, value, expire_at),
         Effect::SetFilter { db, key, filter, expire_at } => (seed ^ FILTER, db, key, filter, expire_at),
+        Effect::SetCollection { db, key, kind, elements, expire_at } => {
+            let digest = elements_digest(mix64(seed ^ COLLECTION ^ kind as u64), kind, elements);
+            return keyed_digest(seed, db, key, expire_at, digest);
+        }
         _ => return 0,
     };
-    let expire_at = expire_at.map_or(0, |at| mix64(at.0.wrapping_add(1)));
     let key_digest = hash64(seed ^ u64::from(db), key);
-    mix64(hash64(key_digest, value) ^ expire_at)
+    mix64(hash64(key_digest, value) ^ deadline_digest(expire_at))
+}
+
+fn keyed_digest(seed: u64, db: u8, key: &[u8], expire_at: Option<Wall>, content: u64) -> u64 {
+    let key_digest = hash64(seed ^ u64::from(db), key);
+    mix64(mix64(key_digest ^ content) ^ deadline_digest(expire_at))
+}
+
+fn deadline_digest(expire_at: Option<Wall>) -> u64 {
+    expire_at.map_or(0, |at| mix64(at.0.wrapping_add(1)))
+}
+
+/// Digest of what a collection holds: the order of hashes and sets is their layout's and does not count.
+fn elements_digest(seed: u64, kind: Kind, elements: Elements<'_>) -> u64 {
+    match kind {
+        Kind::Set => elements.iter().fold(0, |sum, member| sum.wrapping_add(mix64(hash64(seed, member)))),
+        Kind::Hash | Kind::SortedSet => elements
+            .pairs()
+            .fold(0, |sum, (first, second)| sum.wrapping_add(mix64(hash64(hash64(seed, first), second)))),
+        Kind::List | Kind::Stream => {
+            elements.iter().fold(seed, |digest, element| mix64(hash64(digest, element)))
+        }
+    }
 }
 
 /// Visits the effect that sets this key.
@@ -91,6 +119,11 @@ pub(crate) fn with_effect(db: u8, node: &Node, visit: &mut dyn FnMut(Effect<'_>)
             let mut encoded = Vec::new();
             filter.encode(&mut encoded);
             visit(Effect::SetFilter { db, key, filter: &encoded, expire_at });
+        }
+        collection => {
+            if let Some((kind, elements)) = collection.elements() {
+                visit(Effect::SetCollection { db, key, kind, elements: elements.elements(), expire_at });
+            }
         }
     }
 }

@@ -123,6 +123,7 @@ fn content_bytes(effect: &Effect<'_>) -> usize {
     match *effect {
         Effect::SetString { key, value, .. } => key.len() + value.len(),
         Effect::SetFilter { key, filter, .. } => key.len() + filter.len(),
+        Effect::SetCollection { key, elements, .. } => key.len() + elements.content_bytes(),
         _ => 0,
     }
 }

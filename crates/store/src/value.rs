@@ -4,6 +4,8 @@
 //! is rendered into the reader's scratch space when its bytes are asked for.
 
 use crate::filter::Filter;
+use crate::hash::HashRef;
+use crate::set::SetRef;
 
 /// Longest decimal form of an `i64`: that of the least.
 pub(crate) const INTEGER_CHARS_MAX: usize = 20;
@@ -18,6 +20,10 @@ pub enum ValueRef<'a> {
     String(StringRef<'a>),
     /// A filter.
     Filter(&'a Filter),
+    /// A hash.
+    Hash(HashRef<'a>),
+    /// A set.
+    Set(SetRef<'a>),
 }
 
 impl ValueRef<'_> {
@@ -26,6 +32,18 @@ impl ValueRef<'_> {
         match self {
             ValueRef::String(_) => "string",
             ValueRef::Filter(filter) => filter.kind().type_name(),
+            ValueRef::Hash(_) => "hash",
+            ValueRef::Set(_) => "set",
+        }
+    }
+
+    /// OBJECT ENCODING as Redis answers it.
+    pub fn encoding(&self) -> &'static str {
+        match self {
+            ValueRef::String(string) => string.encoding(),
+            ValueRef::Filter(_) => "raw",
+            ValueRef::Hash(hash) => hash.encoding(),
+            ValueRef::Set(set) => set.encoding(),
         }
     }
 }
@@ -134,7 +152,7 @@ pub(crate) fn parse_integer(bytes: &[u8]) -> Option<i64> {
     if negative { Some(value) } else { value.checked_neg() }
 }
 
-fn render_integer(value: i64, scratch: &mut [u8; INTEGER_CHARS_MAX]) -> &[u8] {
+pub(crate) fn render_integer(value: i64, scratch: &mut [u8; INTEGER_CHARS_MAX]) -> &[u8] {
     let mut rest = value.unsigned_abs();
     let mut start = INTEGER_CHARS_MAX;
     loop {

@@ -147,7 +147,7 @@ impl Partition {
             let token = token.with_tick(node.access().uses() >> 2);
             watch.pulse.note(Note::Inserted(token, bytes_of(node)));
         } else if watch.is_sampled(at.hash())
-            && matches!(effect, Effect::SetString { .. } | Effect::Splice { .. })
+            && !matches!(effect, Effect::ExpireAt { .. } | Effect::Remove { .. })
         {
             watch.pulse.note(Note::Written(token));
         }

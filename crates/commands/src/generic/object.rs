@@ -112,10 +112,7 @@ const IDLE_TIME_NOT_TRACKED: &str = "ERR An LFU maxmemory policy is selected, id
 fn encoding(ctx: &mut ReadCtx<'_>, args: Args<'_>, reply: &mut Reply<'_>) {
     match ctx.peek(args.at(2)) {
         None => reply.null(),
-        Some(entry) => match entry.value() {
-            ValueRef::String(string) => reply.bulk(string.encoding().as_bytes()),
-            _ => reply.bulk(b"raw"),
-        },
+        Some(entry) => reply.bulk(entry.value().encoding().as_bytes()),
     }
 }
 

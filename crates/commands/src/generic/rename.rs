@@ -7,7 +7,7 @@ use crate::context::WriteCtx;
 use crate::error::{CommandError, Outcome, answer, answer_integer, integer};
 use crate::string::INTEGER_TEXT_BYTES_MAX;
 use crate::table::{Command, Flags, KeyFlags, KeySpec, Keys, Run};
-use effect::{Cause, Effect};
+use effect::{Cause, Effect, ElementsBuilder, Kind};
 use protocol::Reply;
 use stdx::{Wall, limits};
 use store::ValueRef;
@@ -79,6 +79,7 @@ struct Taken {
 enum Value {
     String(Vec<u8>),
     Filter(Vec<u8>),
+    Collection(Kind, ElementsBuilder),
 }
 
 impl Taken {
@@ -93,7 +94,10 @@ impl Taken {
             ValueRef::String(string) => {
                 Value::String(string.as_bytes(&mut [0; INTEGER_TEXT_BYTES_MAX]).to_vec())
             }
-            _ => return Err(CommandError::WrongType),
+            collection => {
+                let (kind, elements) = collection.elements().ok_or(CommandError::WrongType)?;
+                Value::Collection(kind, elements)
+            }
         };
         Ok(Some(Taken { value, expire_at: entry.expire_at() }))
     }
@@ -103,6 +107,9 @@ impl Taken {
         ctx.emit(match &self.value {
             Value::String(value) => Effect::SetString { db, key, value, expire_at },
             Value::Filter(filter) => Effect::SetFilter { db, key, filter, expire_at },
+            Value::Collection(kind, elements) => {
+                Effect::SetCollection { db, key, kind: *kind, elements: elements.elements(), expire_at }
+            }
         });
     }
 }

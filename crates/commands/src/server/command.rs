@@ -11,7 +11,7 @@ use crate::args::Args;
 use crate::flags::{Categories, KeyFlags};
 use crate::glob;
 use crate::session::SessionCtx;
-use crate::table::{self, Command, KeySpec, Keys, Run, lookup, lookup_subcommand};
+use crate::table::{self, Command, Find, KeySpec, Keys, Run, lookup, lookup_subcommand};
 use protocol::Reply;
 
 const BASE: Command =
@@ -142,9 +142,10 @@ fn write_info(reply: &mut Reply<'_>, command: &Command) {
     reply.bulk(command.name.as_bytes());
     reply.integer(i64::from(command.arity));
     simple_set(reply, command.flags.names().map(str::to_owned));
-    reply.integer(i64::from(command.keys.first()));
-    reply.integer(i64::from(command.keys.last()));
-    reply.integer(i64::from(command.keys.step()));
+    let (first, last, step) = command.keys.legacy();
+    for number in [first, last, step] {
+        reply.integer(i64::from(number));
+    }
     simple_set(reply, command.acl().names().map(|name| format!("@{name}")));
     reply.set(command.tips.len());
     for tip in command.tips {
@@ -176,28 +177,51 @@ fn write_key_spec(reply: &mut Reply<'_>, spec: &KeySpec) {
     }
     reply.bulk(b"flags");
     simple_set(reply, spec.flags.names().map(str::to_owned));
-    reply.bulk(b"begin_search");
+    let first = i64::from(spec.first);
+    let (begin, find, numbers) = match spec.find {
+        // The last is counted from the first key, or from the end if negative.
+        Find::Range { last, step } => {
+            let last = i64::from(last);
+            let last = if last < 0 { last } else { last - first };
+            ("index", "range", [("lastkey", last), ("keystep", i64::from(step)), ("limit", 0)])
+        }
+        Find::Counted => ("index", "keynum", [("keynumidx", 0), ("firstkey", 1), ("keystep", 1)]),
+        Find::Keyword { one: true, .. } => {
+            ("keyword", "range", [("lastkey", 0), ("keystep", 1), ("limit", 0)])
+        }
+        Find::Keyword { one: false, .. } => {
+            ("keyword", "range", [("lastkey", -1), ("keystep", 1), ("limit", 2)])
+        }
+    };
+    write_step(reply, "begin_search", begin);
+    match spec.find {
+        Find::Keyword { word, .. } => {
+            reply.map(2);
+            reply.bulk(b"keyword");
+            reply.bulk(word.as_bytes());
+            reply.bulk(b"startfrom");
+        }
+        _ => {
+            reply.map(1);
+            reply.bulk(b"index");
+        }
+    }
+    reply.integer(first);
+    write_step(reply, "find_keys", find);
+    reply.map(numbers.len());
+    for (name, number) in numbers {
+        reply.bulk(name.as_bytes());
+        reply.integer(number);
+    }
+}
+
+/// Up to the specification of one step in finding keys.
+fn write_step(reply: &mut Reply<'_>, step: &str, how: &str) {
+    reply.bulk(step.as_bytes());
     reply.map(2);
-    reply.bulk(b"type");
-    reply.bulk(b"index");
-    reply.bulk(b"spec");
-    reply.map(1);
-    reply.bulk(b"index");
-    reply.integer(i64::from(spec.first));
-    reply.bulk(b"find_keys");
-    reply.map(2);
-    reply.bulk(b"type");
-    reply.bulk(b"range");
-    reply.bulk(b"spec");
-    reply.map(3);
-    reply.bulk(b"lastkey");
-    // Counted from the first key, or from the end if negative.
-    let last = i64::from(spec.last);
-    reply.integer(if last < 0 { last } else { last - i64::from(spec.first) });
-    reply.bulk(b"keystep");
-    reply.integer(i64::from(spec.step));
-    reply.bulk(b"limit");
-    reply.integer(0);
+    for word in ["type", how, "spec"] {
+        reply.bulk(word.as_bytes());
+    }
 }
 
 /// `COMMAND DOCS [name ...]`: names that are none are left out.

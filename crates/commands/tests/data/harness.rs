@@ -6,7 +6,7 @@
 use commands::generic::scan;
 use commands::table::{self, KeyIter};
 use commands::{Access, Args, Command, Gather, Merge, ReadCtx, Run, WriteCtx};
-use effect::{Cause, Effect, Hashes, RecordBuilder};
+use effect::{Cause, Effect, Elements, Hashes, Kind, RecordBuilder};
 use protocol::{Reply, Value, Version};
 use std::collections::BTreeSet;
 use std::fmt::Write;
@@ -268,6 +268,37 @@ fn hexadecimal(hashes: &Hashes<'_>) -> String {
     hashes.iter().map(|hash| format!("{hash:016x}")).collect::<Vec<_>>().join(" ")
 }
 
+fn name_of(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Hash => "hash",
+        Kind::List => "list",
+        Kind::Set => "set",
+        Kind::SortedSet => "sorted-set",
+        Kind::Stream => "stream",
+    }
+}
+
+/// Elements in order; those of hashes and sets sorted, because their order is the layout's. A score is shown as a number.
+fn list(kind: Kind, elements: Elements<'_>) -> String {
+    let mut shown: Vec<String> = match kind {
+        Kind::Hash => {
+            elements.pairs().map(|(field, value)| format!("{}={}", quote(field), brief(value))).collect()
+        }
+        Kind::SortedSet => elements
+            .pairs()
+            .map(|(score, member)| {
+                let score = f64::from_le_bytes(score.try_into().expect("the eight bytes of a score"));
+                format!("{score}={}", quote(member))
+            })
+            .collect(),
+        _ => elements.iter().map(brief).collect(),
+    };
+    if matches!(kind, Kind::Hash | Kind::Set) {
+        shown.sort();
+    }
+    format!("[{}]", shown.join(" "))
+}
+
 fn render_effect(effect: &Effect<'_>) -> String {
     match effect {
         Effect::SetString { db, key, value, expire_at } => {
@@ -298,6 +329,23 @@ fn render_effect(effect: &Effect<'_>) -> String {
         }
         Effect::LoadFilter { db, key, offset, bytes } => {
             format!("load-filter {db} {} {offset} {}", quote(key), brief(bytes))
+        }
+        Effect::SetCollection { db, key, kind, elements, expire_at } => {
+            let mut line = format!("set-{} {db} {} {}", name_of(*kind), quote(key), list(*kind, *elements));
+            if let Some(at) = expire_at {
+                write!(line, " until {at}", at = at.0).expect("a string takes it");
+            }
+            line
+        }
+        Effect::PutElements { db, key, kind, elements } => {
+            format!("put-{} {db} {} {}", name_of(*kind), quote(key), list(*kind, *elements))
+        }
+        Effect::DropElements { db, key, kind, elements } => {
+            format!("drop-{} {db} {} {}", name_of(*kind), quote(key), list(Kind::Set, *elements))
+        }
+        Effect::SpliceList { db, key, revision, index, removed, elements } => {
+            let elements = list(Kind::List, *elements);
+            format!("splice-list {db} {} {revision} {index} {removed} {elements}", quote(key))
         }
         Effect::Remove { db, key, cause } => {
             let cause = match cause {

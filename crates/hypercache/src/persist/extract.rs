@@ -5,7 +5,7 @@
 //! damaged one made. So a key of such a partition may have an older value, or be there again although it was deleted; the
 //! outcome says which partitions that concerns. All data is in memory meanwhile, as in the node.
 
-use effect::Effect;
+use effect::{Effect, Elements, Kind};
 use persistence::{Damage, Disk, Plan, Progress, RecoveryError, RecoverySink, Share};
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -16,6 +16,9 @@ use store::{Filter, Partition};
 
 /// What keys are hashed under here; nobody chooses keys against a process of this kind.
 const HASH_SEED: u64 = 0;
+
+/// Most elements of a command that is written: an even number, so that pairs stay together.
+const COMMAND_ELEMENTS_MAX: usize = 1_000;
 
 /// A partition of which only a part was extracted.
 pub(crate) struct Partial {
@@ -42,7 +45,8 @@ pub(crate) struct Extracted {
     pub(crate) partial: Vec<Partial>,
 }
 
-/// Writes the commands that make what `disk` holds to `out`: SELECT, SET and, for filters, RESTORE. Changes nothing on the disk.
+/// Writes the commands that make what `disk` holds to `out`: SELECT, SET, for filters RESTORE, for
+/// collections the commands that add to them. Changes nothing on the disk.
 ///
 /// # Errors
 /// If the disk cannot be read, or `out` cannot be written.
@@ -146,9 +150,9 @@ impl CommandWriter<'_> {
     /// The command that makes the key.
     fn key(&mut self, effect: &Effect<'_>) -> io::Result<()> {
         let (db, expire_at) = match *effect {
-            Effect::SetString { db, expire_at, .. } | Effect::SetFilter { db, expire_at, .. } => {
-                (db, expire_at)
-            }
+            Effect::SetString { db, expire_at, .. }
+            | Effect::SetFilter { db, expire_at, .. }
+            | Effect::SetCollection { db, expire_at, .. } => (db, expire_at),
             _ => return Ok(()),
         };
         if expire_at.is_some_and(|at| at <= self.now) {
@@ -156,6 +160,7 @@ impl CommandWriter<'_> {
             return Ok(());
         }
         let deadline = expire_at.unwrap_or_default().0.to_string();
+        self.done.keys += 1;
         match *effect {
             Effect::SetString { key, value, .. } => {
                 let words = [&b"SET"[..], key, value, b"PXAT", deadline.as_bytes()];
@@ -169,12 +174,36 @@ impl CommandWriter<'_> {
                     self.command(db, &words)
                 }
                 _ => {
+                    self.done.keys -= 1;
                     self.done.loading += 1;
                     Ok(())
                 }
             },
+            Effect::SetCollection { key, kind, elements, .. } => {
+                self.collection(db, key, kind, elements)?;
+                if expire_at.is_none() {
+                    return Ok(());
+                }
+                self.command(db, &[b"PEXPIREAT", key, deadline.as_bytes()])
+            }
             _ => Ok(()),
         }
+    }
+
+    /// The commands that make a collection, of bounded length each.
+    fn collection(&mut self, db: u8, key: &[u8], kind: Kind, elements: Elements<'_>) -> io::Result<()> {
+        let name: &[u8] = match kind {
+            Kind::Hash => b"HSET",
+            Kind::Set => b"SADD",
+            Kind::List | Kind::SortedSet | Kind::Stream => return Ok(()),
+        };
+        self.command(db, &[b"DEL", key])?;
+        let elements: Vec<&[u8]> = elements.iter().collect();
+        for part in elements.chunks(COMMAND_ELEMENTS_MAX) {
+            let words: Vec<&[u8]> = [name, key].into_iter().chain(part.iter().copied()).collect();
+            self.command(db, &words)?;
+        }
+        Ok(())
     }
 
     fn command(&mut self, db: u8, words: &[&[u8]]) -> io::Result<()> {
@@ -184,7 +213,6 @@ impl CommandWriter<'_> {
             self.db = db;
         }
         protocol::encode_command(&mut self.bytes, words);
-        self.done.keys += 1;
         self.out.write_all(&self.bytes)
     }
 }

@@ -315,7 +315,7 @@ impl Ahead {
                 shapes.learn(shape, command);
             }
             if matches!(command.run, Run::Read(_) | Run::Write(_) | Run::Fanout { .. }) {
-                let keys = command.key_positions_among(words).filter_map(word);
+                let keys = command.key_positions_among(words, word).filter_map(word);
                 spots.extend(
                     keys.take(KEYS_MAX.saturating_sub(spots.len())).map_while(|key| placing.place(key)),
                 );
