@@ -374,10 +374,7 @@ impl Command {
     }
 
     pub(crate) const fn derive_brief(&self) -> bool {
-        let one_key = match self.keys.0 {
-            [KeySpec { first: 1, find: Find::Range { last: 1, .. }, .. }] => true,
-            _ => false,
-        };
+        let one_key = matches!(self.keys.0, [KeySpec { first: 1, find: Find::Range { last: 1, .. }, .. }]);
         one_key
             && matches!(self.run, Run::Read(_) | Run::Write(_))
             && matches!(self.complexity.as_bytes(), b"O(1)")

@@ -56,9 +56,13 @@ pub fn parse_scan(args: Args<'_>) -> Result<ScanRequest, String> {
 }
 
 fn parse(args: Args<'_>) -> Outcome<ScanRequest> {
-    let cursor = parse_cursor(args.at(1))?;
+    parse_options(parse_cursor(args.at(1))?, args.tail(2), true)
+}
+
+/// Reads what follows the cursor; TYPE only where keys are walked over.
+pub(crate) fn parse_options(cursor: u64, words: &[&[u8]], over_keys: bool) -> Outcome<ScanRequest> {
     let mut request = ScanRequest { cursor, pattern: None, count: COUNT_DEFAULT, type_name: None };
-    let mut options = args.tail(2).chunks_exact(2);
+    let mut options = words.chunks_exact(2);
     for option in &mut options {
         let (name, value) = (option[0], option[1]);
         if name.eq_ignore_ascii_case(b"count") {
@@ -69,7 +73,7 @@ fn parse(args: Args<'_>) -> Outcome<ScanRequest> {
             request.count = count.min(COUNT_MAX);
         } else if name.eq_ignore_ascii_case(b"match") {
             request.pattern = (value != b"*").then(|| value.to_vec());
-        } else if name.eq_ignore_ascii_case(b"type") {
+        } else if over_keys && name.eq_ignore_ascii_case(b"type") {
             request.type_name = Some(value.to_ascii_lowercase());
         } else {
             return Err(CommandError::Syntax);
@@ -78,7 +82,8 @@ fn parse(args: Args<'_>) -> Outcome<ScanRequest> {
     if options.remainder().is_empty() { Ok(request) } else { Err(CommandError::Syntax) }
 }
 
-fn parse_cursor(word: &[u8]) -> Outcome<u64> {
+/// A cursor as clients send it.
+pub(crate) fn parse_cursor(word: &[u8]) -> Outcome<u64> {
     let digits = !word.is_empty() && word.iter().all(u8::is_ascii_digit);
     let number = std::str::from_utf8(word).ok().filter(|_| digits).and_then(|text| text.parse().ok());
     number.ok_or(CommandError::Other("invalid cursor"))
@@ -124,7 +129,7 @@ pub fn scan_partition(
     })
 }
 
-/// Writes the reply: the client's next cursor and the keys.
+/// Writes the reply: the client's next cursor and the keys, or what else was found.
 pub fn reply_scan(cursor: u64, keys: &[Vec<u8>], reply: &mut Reply<'_>) {
     reply.array(2);
     reply.bulk(cursor.to_string().as_bytes());

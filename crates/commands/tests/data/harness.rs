@@ -98,7 +98,13 @@ impl Cluster {
     }
 
     fn partitions_of(&self, keys: KeyIter, args: Args<'_>) -> BTreeSet<u16> {
-        keys.map(|at| PartitionId::of_key(args.at(at), self.partitions).0).collect()
+        let mut partitions: BTreeSet<u16> =
+            keys.map(|at| PartitionId::of_key(args.at(at), self.partitions).0).collect();
+        // As a node does: a command that names no keys after all runs anywhere.
+        if partitions.is_empty() {
+            partitions.insert(0);
+        }
+        partitions
     }
 
     fn accesses(&mut self, wanted: &BTreeSet<u16>) -> Vec<Access<'_>> {
@@ -371,6 +377,9 @@ pub(crate) fn render(value: &Value) -> String {
         Value::Bulk(bytes) => quote(bytes),
         Value::Null | Value::NullArray => "(nil)".to_owned(),
         Value::Array(values) => format!("[{}]", join(values)),
+        Value::Set(values) => format!("~[{}]", join(values)),
+        Value::Double(number) => format!("(double) {number}"),
+        Value::Boolean(value) => format!("({value})"),
         Value::Map(pairs) => {
             let pairs: Vec<String> =
                 pairs.iter().map(|(key, value)| format!("{}: {}", render(key), render(value))).collect();
