@@ -146,7 +146,7 @@ impl<'a> Iterator for ElementIter<'a> {
 }
 
 /// Elements that are put together one by one.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct ElementsBuilder {
     bytes: Vec<u8>,
     count: usize,

@@ -6,7 +6,7 @@ use crate::args::Args;
 use crate::context::{ReadCtx, WriteCtx};
 use crate::error::{CommandError, Outcome, answer, integer};
 use crate::filter;
-use crate::string::{INTEGER_TEXT_BYTES_MAX, signed, string_of};
+use crate::string::{INTEGER_TEXT_BYTES_MAX, signed};
 use crate::table::{Categories, Command, Flags, KeyFlags, KeySpec, Keys, Run};
 use effect::Effect;
 use protocol::Reply;
@@ -58,9 +58,12 @@ fn dump_value(ctx: &mut ReadCtx<'_>, key: &[u8], reply: &mut Reply<'_>) -> Outco
             reply.bulk(&match entry.value() {
                 ValueRef::Filter(Filter::Loading(_)) => return Err(filter::LOADING),
                 ValueRef::Filter(whole) => payload::dump_filter(whole),
-                _ => {
-                    let string = string_of(&entry)?;
+                ValueRef::String(string) => {
                     payload::dump_string(string.as_bytes(&mut [0; INTEGER_TEXT_BYTES_MAX]))
+                }
+                collection => {
+                    let (kind, elements) = collection.elements().ok_or(CommandError::WrongType)?;
+                    payload::dump_collection(kind, elements.elements()).ok_or(CommandError::WrongType)?
                 }
             });
         }
@@ -140,6 +143,9 @@ fn restore_value(ctx: &mut WriteCtx<'_>, args: Args<'_>) -> Outcome<()> {
     ctx.emit(match &value {
         Restored::String(value) => Effect::SetString { db, key, value, expire_at },
         Restored::Filter(filter) => Effect::SetFilter { db, key, filter, expire_at },
+        Restored::Collection(kind, elements) => {
+            Effect::SetCollection { db, key, kind: *kind, elements: elements.elements(), expire_at }
+        }
     });
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! The payload of DUMP and RESTORE: one value in Redis's RDB encoding, a version and a checksum.
 //!
 //! ```text
-//! | type: u8 (0 = string) | string | RDB version: u16 LE | CRC64 of all before: u64 LE |
+//! | type: u8 (0 = string) | string, or as the type says | RDB version: u16 LE | CRC64 of all before: u64 LE |
 //!
 //! string:  00LLLLLL                      length 0-63, bytes
 //!          01LLLLLL LLLLLLLL             length 0-16383, bytes
@@ -13,6 +13,12 @@
 //! Source: Redis's `rdb.c`, `crc64.c` and `lzf_d.c`. What we write is never compressed; what we read may be. A filter has a
 //! type of its own (224, which Redis has not) and its encoding as a string: RedisBloom's have another layout.
 
+mod collections;
+mod listpack;
+
+pub use collections::dump_collection;
+
+use effect::{ElementsBuilder, Kind};
 use stdx::limits::BULK_BYTES_MAX;
 use store::Filter;
 
@@ -72,6 +78,8 @@ pub enum Restored {
     String(Vec<u8>),
     /// An encoded filter that is whole.
     Filter(Vec<u8>),
+    /// A collection.
+    Collection(Kind, ElementsBuilder),
 }
 
 /// The value in a payload.
@@ -86,7 +94,9 @@ pub fn restore(payload: &[u8]) -> Result<Restored, PayloadError> {
     let value = match reader.byte() {
         Some(TYPE_STRING) => reader.string().map(Restored::String),
         Some(TYPE_FILTER) => reader.string().filter(|bytes| is_whole(bytes)).map(Restored::Filter),
-        _ => None,
+        Some(code) => collections::restore(code, &mut reader)
+            .map(|(kind, elements)| Restored::Collection(kind, elements)),
+        None => None,
     };
     value.filter(|_| reader.0.is_empty()).ok_or(PayloadError::Format)
 }
