@@ -28,6 +28,11 @@ const GROUPS: &[(Group, &str)] = &[
 /// What a reader who knows Redis has to know of a group, after its table.
 const NOTES: &[(Group, &str)] = &[
     (
+        Group::String,
+        "SET has the option `IFEQ value` of Valkey 8.1, which is compare-and-set: it writes if the key holds this value and \
+        answers with null if not; `DELIFEQ` is that of Valkey 9.",
+    ),
+    (
         Group::Bloom,
         "A filter takes at most 512 MiB and 1,024 sub-filters. SCANDUMP and LOADCHUNK have our own format \
         ([bytes](formats/bloom.md)), as DUMP and RESTORE have: they do not exchange filters with RedisBloom, whose hash is \

@@ -1,9 +1,9 @@
 //! GET and the commands that read a string and then change the key's life.
 
-use super::{ROW, Unit, reply_string};
+use super::{ROW, Unit, holds, reply_string};
 use crate::args::Args;
 use crate::context::{ReadCtx, WriteCtx};
-use crate::error::{CommandError, Outcome, answer};
+use crate::error::{CommandError, Outcome, answer, answer_integer};
 use crate::table::{Command, Flags, KeyFlags, KeySpec, Keys, Run};
 use effect::Effect;
 use protocol::Reply;
@@ -30,6 +30,17 @@ pub(crate) const COMMANDS: &[Command] = &[
         complexity: "O(1)",
         summary: "Returns the string value of a key after deleting the key.",
         run: Run::Write(getdel),
+        ..ROW
+    },
+    Command {
+        name: "delifeq",
+        arity: 3,
+        flags: Flags::WRITE.with(Flags::FAST),
+        keys: Keys(&[KeySpec::at(1, KeyFlags::RM.with(KeyFlags::DELETE))]),
+        since: "9.0.0",
+        complexity: "O(1)",
+        summary: "Delete key if value matches string.",
+        run: Run::Write(delifeq),
         ..ROW
     },
     Command {
@@ -65,6 +76,19 @@ fn getdel(ctx: &mut WriteCtx<'_>, args: Args<'_>, reply: &mut Reply<'_>) {
         ctx.remove(args.at(1));
     }
     answer(reply, outcome);
+}
+
+fn delifeq(ctx: &mut WriteCtx<'_>, args: Args<'_>, reply: &mut Reply<'_>) {
+    answer_integer(reply, delete_if_equal(ctx, args.at(1), args.at(2)).map(i64::from));
+}
+
+fn delete_if_equal(ctx: &mut WriteCtx<'_>, key: &[u8], expected: &[u8]) -> Outcome<bool> {
+    let Some(entry) = ctx.get(key) else { return Ok(false) };
+    let equal = holds(&entry, expected)?;
+    if equal {
+        ctx.remove(key);
+    }
+    Ok(equal)
 }
 
 /// What GETEX does to the deadline.

@@ -42,6 +42,11 @@ pub(crate) fn reply_string(reply: &mut Reply<'_>, entry: Option<EntryRef<'_>>) -
     Ok(())
 }
 
+/// Whether an entry holds exactly this string, or WRONGTYPE.
+pub(crate) fn holds(entry: &EntryRef<'_>, expected: &[u8]) -> Outcome<bool> {
+    Ok(string_of(entry)?.as_bytes(&mut [0; INTEGER_TEXT_BYTES_MAX]) == expected)
+}
+
 /// Refuses a string that would become longer than a bulk may be.
 pub(crate) fn check_length(length: u64, more: usize) -> Outcome<()> {
     let fits = length.checked_add(more as u64).is_some_and(|total| total <= limits::BULK_BYTES_MAX as u64);

@@ -1,12 +1,13 @@
 //! SET and the commands that are a SET with fixed options.
 
-use super::{ROW, Unit, reply_string};
+use super::{ROW, Unit, holds, reply_string};
 use crate::args::Args;
 use crate::context::WriteCtx;
 use crate::error::{CommandError, Outcome, answer};
 use crate::table::{Command, Flags, KeyFlags, KeySpec, Keys, Run};
 use protocol::Reply;
 use stdx::Wall;
+use store::EntryRef;
 
 pub(crate) const COMMANDS: &[Command] = &[
     Command {
@@ -72,11 +73,36 @@ pub(crate) const COMMANDS: &[Command] = &[
     },
 ];
 
+/// What a SET with options makes sure of before it writes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+enum Condition<'a> {
+    /// Nothing.
+    #[default]
+    None,
+    /// That there is no such key (NX).
+    Absent,
+    /// That there is (XX).
+    Present,
+    /// That the key holds this string (IFEQ, of Valkey 8.1).
+    Equal(&'a [u8]),
+}
+
+impl Condition<'_> {
+    fn is_met(self, entry: Option<&EntryRef<'_>>) -> Outcome<bool> {
+        match (self, entry) {
+            (Condition::None, _) => Ok(true),
+            (Condition::Absent, entry) => Ok(entry.is_none()),
+            (Condition::Present, entry) => Ok(entry.is_some()),
+            (Condition::Equal(_), None) => Ok(false),
+            (Condition::Equal(expected), Some(entry)) => holds(entry, expected),
+        }
+    }
+}
+
 /// The options of SET.
 #[derive(Default)]
 struct Options<'a> {
-    only_new: bool,
-    only_existing: bool,
+    condition: Condition<'a>,
     get: bool,
     keep_deadline: bool,
     deadline: Option<(Unit, &'a [u8])>,
@@ -89,10 +115,15 @@ impl<'a> Options<'a> {
         let mut options = Options::default();
         let mut words = args.tail(3).iter();
         while let Some(word) = words.next() {
-            if word.eq_ignore_ascii_case(b"nx") && !options.only_existing {
-                options.only_new = true;
-            } else if word.eq_ignore_ascii_case(b"xx") && !options.only_new {
-                options.only_existing = true;
+            let condition = options.condition;
+            if word.eq_ignore_ascii_case(b"nx") && matches!(condition, Condition::None | Condition::Absent) {
+                options.condition = Condition::Absent;
+            } else if word.eq_ignore_ascii_case(b"xx")
+                && matches!(condition, Condition::None | Condition::Present)
+            {
+                options.condition = Condition::Present;
+            } else if word.eq_ignore_ascii_case(b"ifeq") && condition == Condition::None {
+                options.condition = Condition::Equal(words.next().ok_or(CommandError::Syntax)?);
             } else if word.eq_ignore_ascii_case(b"get") {
                 options.get = true;
             } else if word.eq_ignore_ascii_case(b"keepttl") && options.deadline.is_none() {
@@ -132,17 +163,17 @@ fn set_with(
         Some((unit, amount)) => Some(unit.deadline(amount, ctx.now, "set")?),
         None => None,
     };
-    let looks = options.get || options.only_new || options.only_existing || options.keep_deadline;
+    let looks = options.get || options.condition != Condition::None || options.keep_deadline;
     if looks {
         let entry = ctx.get(key);
-        let found = entry.is_some();
+        let is_met = options.condition.is_met(entry.as_ref())?;
         if options.keep_deadline {
             expire_at = entry.as_ref().and_then(|entry| entry.expire_at());
         }
         if options.get {
             reply_string(reply, entry)?;
         }
-        if (options.only_new && found) || (options.only_existing && !found) {
+        if !is_met {
             if !options.get {
                 reply.null();
             }

@@ -17,6 +17,8 @@ const SHAPES: &[&str] = &[
     "SET %k %v %o %o %n",
     "SET %k %v EX %n",
     "SET %k %v PX %n GET",
+    "SET %k %v IFEQ %v",
+    "DELIFEQ %k %v",
     "SETNX %k %v",
     "SETEX %k %n %v",
     "PSETEX %k %n %v",
