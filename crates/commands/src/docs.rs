@@ -33,6 +33,11 @@ const NOTES: &[(Group, &str)] = &[
         answers with null if not; `DELIFEQ` is that of Valkey 9.",
     ),
     (
+        Group::Bitmap,
+        "No string gets longer than 512 MiB, not even by a field of BITFIELD that begins within and ends without; Redis lets \
+        it. The result of BITOP is stored as SET would, so that OBJECT ENCODING may call it `int` or `embstr`.",
+    ),
+    (
         Group::Bloom,
         "A filter takes at most 512 MiB and 1,024 sub-filters. SCANDUMP and LOADCHUNK have our own format \
         ([bytes](formats/bloom.md)), as DUMP and RESTORE have: they do not exchange filters with RedisBloom, whose hash is \

@@ -7,6 +7,7 @@
 //! connections or disk.
 
 pub mod args;
+pub mod bitmap;
 pub mod client;
 pub mod cluster_commands;
 pub mod config_commands;

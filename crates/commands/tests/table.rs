@@ -131,6 +131,7 @@ fn positions_of_keys() {
     assert_eq!(keys(&["rename", "a", "b"]), [1, 2]);
     assert_eq!(keys(&["lcs", "a", "b", "LEN"]), [1, 2]);
     assert_eq!(keys(&["object", "freq", "a"]), [2]);
+    assert_eq!(keys(&["bitop", "and", "a", "b", "c"]), [2, 3, 4]);
     assert_eq!(keys(&["dbsize"]), Vec::<usize>::new());
     let rename = table::lookup(b"rename").expect("a row").keys;
     assert_eq!(rename.legacy(), (1, 2, 1));

@@ -315,7 +315,7 @@ fn render_effect(effect: &Effect<'_>) -> String {
             line
         }
         Effect::Splice { db, key, offset, bytes } => {
-            format!("splice {db} {} {offset} {}", quote(key), quote(bytes))
+            format!("splice {db} {} {offset} {}", quote(key), brief(bytes))
         }
         Effect::SetFilter { db, key, filter, expire_at } => {
             let mut line = format!("set-filter {db} {} {}", quote(key), brief(filter));
