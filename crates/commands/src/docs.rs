@@ -38,6 +38,12 @@ const NOTES: &[(Group, &str)] = &[
         it. The result of BITOP is stored as SET would, so that OBJECT ENCODING may call it `int` or `embstr`.",
     ),
     (
+        Group::HyperLogLog,
+        "Sketches are strings in Redis's format, byte for byte, and count what they count there: GET, SET and the like carry \
+        them from one server to the other. PFCOUNT does not write the count into the sketch, as Redis does to cache it, and \
+        uses one that it finds there. PFSELFTEST tests less than Redis's.",
+    ),
+    (
         Group::Bloom,
         "A filter takes at most 512 MiB and 1,024 sub-filters. SCANDUMP and LOADCHUNK have our own format \
         ([bytes](formats/bloom.md)), as DUMP and RESTORE have: they do not exchange filters with RedisBloom, whose hash is \

@@ -24,6 +24,7 @@ pub mod generic;
 pub mod glob;
 pub mod hash;
 pub mod host;
+pub mod hyperloglog;
 pub mod info;
 pub mod latency;
 pub mod lookup;

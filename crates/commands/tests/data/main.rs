@@ -2,5 +2,6 @@
 
 mod golden;
 mod harness;
+mod hyperloglog;
 mod pieces;
 mod random;

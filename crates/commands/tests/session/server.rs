@@ -332,6 +332,7 @@ fn time_role_lastsave_lolwut() {
             .contains("slave0:ip=10.0.0.2,port=6380,state=online,offset=9,lag=1\r\n")
     );
     assert!(client.text("LOLWUT").ends_with("\nRedis ver. 7.2.4\n"));
+    client.check("PFSELFTEST", "+OK\r\n");
     client.check("LOLWUT VERSION x", "-ERR value is not an integer or out of range\r\n");
 }
 
