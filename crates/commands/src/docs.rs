@@ -1,7 +1,7 @@
 //! The command reference as Markdown, derived from the table; `docs/commands.md` is kept equal to it by a test, which also writes
 //! it anew when `HYPERCACHE_UPDATE_DOCS` is set.
 
-use crate::table::{self, Command, Group, Run};
+use crate::table::{self, Blocking, Command, Group, Run};
 
 /// Groups in the order of the document.
 const GROUPS: &[(Group, &str)] = &[
@@ -106,7 +106,8 @@ fn line(row: &Command) -> String {
 
 fn place(run: &Run) -> &'static str {
     match run {
-        Run::Read(_) | Run::Write(_) => "primary",
+        Run::Blocking(Blocking { on_some: Some(_), .. }) => "spread",
+        Run::Read(_) | Run::Write(_) | Run::Blocking(_) => "primary",
         Run::Fanout { .. } => "spread",
         Run::Partitions { .. } | Run::Scan | Run::Nodes { .. } => "cluster",
         Run::Session(_) | Run::Connection | Run::Container => "node",

@@ -13,6 +13,7 @@ pub use crate::lookup::{FindError, all, count, find, find_row, lookup, lookup_su
 use crate::session::SessionCtx;
 use protocol::Reply;
 use std::fmt;
+use std::time::Duration;
 
 /// Runs a command that only reads.
 pub type ReadFn = fn(&mut ReadCtx<'_>, Args<'_>, &mut Reply<'_>);
@@ -74,6 +75,8 @@ pub enum Run {
         /// How the replies become one.
         merge: Merge,
     },
+    /// Waits for data where there is none: see [`Blocking`].
+    Blocking(&'static Blocking),
     /// Runs once in each partition, one locked at a time; the gathered results are merged over partitions and nodes.
     Partitions {
         /// One partition's part.
@@ -98,6 +101,41 @@ pub enum Run {
     Connection,
     /// Only a container of subcommands; [`find`] never yields it.
     Container,
+}
+
+/// A command that may wait for data.
+///
+/// It is tried first. An attempt that finds nothing writes no reply and changes nothing; then, unless it may not wait (in a
+/// transaction, or because its arguments say so), the client is blocked until one of its keys is ready or its time is over.
+#[derive(Clone, Copy)]
+pub struct Blocking {
+    /// One attempt, `Read` or `Write`, which writes no reply where there is nothing.
+    pub attempt: Run,
+    /// How long it may wait; the error is the whole error reply.
+    pub wait: fn(Args<'_>) -> Result<Wait, String>,
+    /// Whether an attempt would find something, as far as can be told without one.
+    pub ready: fn(&mut ReadCtx<'_>, Args<'_>) -> bool,
+    /// The reply when there was nothing until the end.
+    pub nothing: fn(&mut Reply<'_>),
+    /// The words of the same command on some of its keys, given by their positions; `None` if all keys must be at one
+    /// primary.
+    pub on_some: Option<OnSomeFn>,
+    /// Whether an attempt takes what it finds, so that one element serves one client only.
+    pub takes: bool,
+}
+
+/// See [`Blocking::on_some`].
+pub type OnSomeFn = fn(Args<'_>, &[usize]) -> Vec<Vec<u8>>;
+
+/// How long a command may wait for data.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Wait {
+    /// Not at all.
+    No,
+    /// So long.
+    For(Duration),
+    /// For ever.
+    Forever,
 }
 
 /// How partial replies or gathered parts become one reply.

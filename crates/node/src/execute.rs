@@ -5,15 +5,18 @@
 //! clock is read again and the lease checked against it (read the value, then the clock, then the lease), so that a
 //! process that was paused in the middle never answers with a value that was overwritten elsewhere meanwhile.
 
+use crate::blocked::Client;
 use crate::cells::{Cells, Held, Locked};
 use crate::frame::Route;
 use crate::partition::State;
 use crate::shared::Shared;
 use crate::spot::Spot;
 use crate::target::Target;
+use commands::table::Blocking;
 use commands::{Access, Args, Command, Gather, Placed, ReadCtx, Run, WriteCtx};
 use protocol::Reply;
 use smallvec::SmallVec;
+use std::sync::atomic::Ordering;
 use stdx::{Mono, PartitionId, Wall};
 use store::Garbage;
 use store::eviction::Policy;
@@ -52,10 +55,14 @@ pub(crate) struct Executor<'a> {
     pub(crate) policy: Policy,
     pub(crate) now: Mono,
     pub(crate) wall: Wall,
+    /// Whether a command that may wait for data and finds none says so: where it must not wait.
+    pub(crate) answers_nothing: bool,
     /// Who waits for the commit.
     pub(crate) target: Target,
     /// Partitions that have something to send; the caller hands them to their workers.
     pub(crate) pump: &'a mut Vec<PartitionId>,
+    /// Clients who wait for data and may find some now.
+    pub(crate) woken: &'a mut Vec<Target>,
     /// Hits and misses of reads.
     pub(crate) lookups: &'a mut (u64, u64),
 }
@@ -109,6 +116,59 @@ impl<'a> Executor<'a> {
         self.one(route, |db, wall, partitions, access| {
             local(&mut WriteCtx::new(db, wall, partitions, &mut [access]), args, gather);
         })
+    }
+
+    /// Has `client` wait for the keys of a command, unless it might find something now: then true.
+    pub(crate) fn await_data(
+        &mut self,
+        command: &Command,
+        blocking: &Blocking,
+        args: Args<'_>,
+        routes: &[Route],
+        client: Client,
+    ) -> Result<bool, Refusal> {
+        let mut locked = self.lock(routes)?;
+        let mut states = locked.states(routes);
+        self.admit(routes, &states)?;
+        let mut accesses: Vec<Access<'_>> = states.iter_mut().map(|(id, state)| access(*id, state)).collect();
+        let mut context = ReadCtx::new(self.db, self.wall, self.cells.len(), &mut accesses);
+        context.touch = false;
+        if (blocking.ready)(&mut context, args) {
+            return Ok(true);
+        }
+        self.each_key(command, args, &mut states, |state, place, key| state.blocked.add(place, key, client));
+        self.shared.has_blocked.store(true, Ordering::Relaxed);
+        Ok(false)
+    }
+
+    /// Undoes [`Executor::await_data`].
+    pub(crate) fn cancel_await(
+        &mut self,
+        command: &Command,
+        args: Args<'_>,
+        routes: &[Route],
+        target: Target,
+    ) -> Result<(), Refusal> {
+        let mut locked = self.lock(routes)?;
+        let mut states = locked.states(routes);
+        self.each_key(command, args, &mut states, |state, place, _| state.blocked.remove(place, target));
+        Ok(())
+    }
+
+    fn each_key(
+        &self,
+        command: &Command,
+        args: Args<'_>,
+        states: &mut [Held<'_>],
+        mut visit: impl FnMut(&mut State, (u8, u64), &[u8]),
+    ) {
+        for key in command.key_positions(args).filter_map(|index| args.get(index)) {
+            let id = PartitionId::of_key(key, self.cells.len());
+            if let Some((_, state)) = states.iter_mut().find(|(held, _)| *held == id) {
+                let hash = state.store.hash(key);
+                visit(state, (self.db, hash), key);
+            }
+        }
     }
 
     /// Whether each of several partitions could run a command now, for one that locks them one after the other and
@@ -194,6 +254,13 @@ impl<'a> Executor<'a> {
                 write(&mut context, args, reply);
             }
             Run::Fanout { local, .. } => self.run(local, accesses, placed, args, reply),
+            Run::Blocking(blocking) => {
+                let before = reply.len();
+                self.run(&blocking.attempt, accesses, placed, args, reply);
+                if reply.len() == before && self.answers_nothing {
+                    (blocking.nothing)(reply);
+                }
+            }
             _ => unreachable!("the dispatcher sends only keyed commands here"),
         }
     }
@@ -237,6 +304,9 @@ impl<'a> Executor<'a> {
                 let garbage = state.store.take_garbage();
                 if !garbage.is_empty() {
                     executed.garbage.push(garbage);
+                }
+                if !state.blocked.is_empty() {
+                    state.blocked.wake(&state.store, self.wall, self.woken);
                 }
             }
             // What was written last comes after everything that was seen.

@@ -46,6 +46,13 @@ pub(crate) enum Scope {
     Transaction,
     /// Registration of watched keys.
     Watch,
+    /// One attempt of a command that may wait for data: its reply is empty if there is none.
+    Attempt,
+    /// Answered with nothing as soon as an attempt of this command may find something. Its last word is not the command's,
+    /// but when the client began to wait.
+    Await,
+    /// The request with this id, an `Await`, waits no longer. Never answered otherwise than with nothing.
+    Cancel,
 }
 
 /// One partition a request touches, and the reign under which it was routed.
@@ -283,6 +290,9 @@ pub(crate) fn encode_request(out: &mut Vec<u8>, id: u64, era: u64, routes: &[Rou
         Scope::Node => 2,
         Scope::Transaction => 3,
         Scope::Watch => 4,
+        Scope::Attempt => 5,
+        Scope::Await => 6,
+        Scope::Cancel => 7,
     });
     out.push(request.db);
     out.push(bits_of(request.version, request.touch));
@@ -431,6 +441,9 @@ fn decode_request<'a>(reader: &mut Reader<'a>) -> Result<Frame<'a>, Malformed> {
         2 => Scope::Node,
         3 => Scope::Transaction,
         4 => Scope::Watch,
+        5 => Scope::Attempt,
+        6 => Scope::Await,
+        7 => Scope::Cancel,
         _ => return Err(Malformed),
     };
     let db = reader.u8()?;

@@ -121,9 +121,14 @@ impl Host for NodeHost<'_> {
         self.shared.pause(None);
     }
 
-    fn unblock_client(&mut self, _id: u64, _how: Unblock) -> bool {
-        // No command of this version blocks on data.
-        false
+    fn unblock_client(&mut self, id: u64, how: Unblock) -> bool {
+        let place = self.shared.clients.lock().get(&id).map(|record| (record.worker, record.connection));
+        let Some((worker, connection)) = place else { return false };
+        let is_blocked = self.shared.blocked.lock().contains(&(worker, connection));
+        if is_blocked {
+            self.shared.post(usize::from(worker), Mail::Unblock(connection, how));
+        }
+        is_blocked
     }
 
     fn subscribe(&mut self, _session: u64, kind: ChannelKind, name: &[u8]) {

@@ -13,6 +13,7 @@
 //! A [`Worker`] is driven by one thread at a time and shares the partitions with the others through [`Shared`].
 //! Must not know sockets, files or threads: the `hypercache` crate brings those, and so does the simulator.
 
+mod blocked;
 mod call;
 mod cells;
 mod connection;

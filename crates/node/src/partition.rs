@@ -3,6 +3,7 @@
 //! Everything about a partition lives behind one lock, so that a command, its effect record, its place in the log
 //! and the registration of the waiting reply are one step. Methods here assume the lock is held.
 
+use crate::blocked::BlockedClients;
 use crate::copy::{Chunks, Copy, apply_all};
 use crate::journal::{Copying, Kept};
 use crate::target::Target;
@@ -54,6 +55,8 @@ pub(crate) struct State {
     pub(crate) kept: Option<Kept>,
     /// Records that were written and are awaited on the disk: the journal's position behind each, and its counter.
     awaited: VecDeque<(u64, u64)>,
+    /// Clients whose commands wait for data.
+    pub(crate) blocked: BlockedClients,
     /// A copy that is being made.
     pub(crate) copying: Option<Copying>,
     /// The last record of a whole copy that is held without a role: restored at the start, or left when the role ended and
@@ -76,6 +79,8 @@ pub(crate) struct Aftermath {
     pub(crate) unconfirmed: Vec<(Target, bool)>,
     /// Replies whose writes are committed after all.
     pub(crate) released: Vec<Target>,
+    /// Clients who wait for data that will come to another node.
+    pub(crate) woken: Vec<Target>,
     /// Data to drop.
     pub(crate) garbage: Option<Garbage>,
     /// Whether there is something to send.
@@ -101,6 +106,7 @@ impl State {
             watched: false,
             kept: None,
             awaited: VecDeque::new(),
+            blocked: BlockedClients::default(),
             copying: None,
             unowned: None,
         }
@@ -255,6 +261,7 @@ impl State {
             Role::Follower { follower, .. } => follower.into_parts(),
         };
         aftermath.unconfirmed.extend(self.waiters.drain(..).map(|waiter| (waiter.target, waiter.wrote)));
+        self.blocked.wake_all(&mut aftermath.woken);
         self.uncommitted.clear();
         self.awaited.clear();
         self.copying = None;
@@ -324,6 +331,9 @@ impl State {
         }
         if !self.watches.is_empty() {
             bump(&mut self.watches, &self.touched, counter);
+        }
+        if !self.blocked.is_empty() {
+            self.blocked.note(&self.touched);
         }
         self.touched.clear();
         counter

@@ -13,7 +13,7 @@ use crate::target::{Delivery, Key, Mail, Target};
 use cluster::map::{ClusterMap, MemberState};
 use commands::host::{ClientInfo, LatencyEvent, Pause, SlowlogEntry};
 use parking_lot::{Mutex, RwLock};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -74,6 +74,10 @@ pub struct Shared {
     pub(crate) paused: Mutex<Option<Paused>>,
     pub(crate) is_paused: AtomicBool,
     pub(crate) is_loading: AtomicBool,
+    /// Whether any partition may have clients who wait for data.
+    pub(crate) has_blocked: AtomicBool,
+    /// Connections whose commands wait for data, by worker.
+    pub(crate) blocked: Mutex<HashSet<(u16, Key)>>,
     is_fenced: AtomicBool,
     pub(crate) started: Mono,
     pub(crate) replies_waiting: AtomicU64,
@@ -145,6 +149,8 @@ impl Shared {
             paused: Mutex::new(None),
             is_paused: AtomicBool::new(false),
             is_loading: AtomicBool::new(false),
+            has_blocked: AtomicBool::new(false),
+            blocked: Mutex::default(),
             is_fenced: AtomicBool::new(false),
             next_client: AtomicU64::new(1),
             replies_waiting: AtomicU64::new(0),
@@ -531,6 +537,9 @@ impl Shared {
         }
         for target in aftermath.released {
             mail[usize::from(target.worker)].push((target, Delivery::Released));
+        }
+        for target in aftermath.woken {
+            mail[usize::from(target.worker)].push((target, Delivery::Bytes(Vec::new())));
         }
         drop(aftermath.garbage);
     }

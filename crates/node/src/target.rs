@@ -22,6 +22,8 @@ pub(crate) enum Owner {
     Gathering(Key),
     /// A caller outside the workers (HTTP, embedded); the slot is unused.
     Call(Key),
+    /// A client whose command waits for data; the slot is the round of its attempts.
+    Blocked(Key),
 }
 
 /// The worker, the owner and its slot.
@@ -112,6 +114,8 @@ pub(crate) enum Mail {
     Publish(Vec<crate::pubsub::Outgoing>),
     /// Close a connection.
     Kill(Key),
+    /// End the waiting of a connection's command.
+    Unblock(Key, commands::host::Unblock),
     /// Run a request for somebody outside.
     Call(crate::call::Call),
     /// The member is gone from the map or is another incarnation now: drop links to it.

@@ -15,6 +15,7 @@
 
 mod ahead;
 mod away;
+mod blocking;
 pub(crate) mod connections;
 mod dispatch;
 mod expiry;
@@ -36,7 +37,8 @@ use crate::shared::Shared;
 use crate::stats::Counter;
 use crate::target::{Delivery, Key, Keyed, Mail, Owner, Target};
 use smallvec::SmallVec;
-use std::collections::{HashMap, VecDeque};
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 use stdx::{Mono, PartitionId, Random, Wall};
@@ -100,6 +102,12 @@ pub struct Worker {
     forwards: Keyed<Forward>,
     gatherings: Keyed<gather::Gathering>,
     callers: Keyed<Caller>,
+    /// Clients whose commands wait for data, in what order their time is over, and by their connections.
+    blocked: Keyed<blocking::Blocked>,
+    blocked_until: BinaryHeap<Reverse<(Mono, u32, u32)>>,
+    blocked_connections: HashMap<Key, Key>,
+    /// Those that are to try again soon.
+    blocked_retries: Vec<Target>,
     held: VecDeque<Held>,
     /// How many parts of split commands are under way to other nodes, by connection.
     parts_sent: HashMap<Key, u32>,
@@ -144,6 +152,10 @@ impl Worker {
             forwards: Keyed::new(),
             gatherings: Keyed::new(),
             callers: Keyed::new(),
+            blocked: Keyed::new(),
+            blocked_until: BinaryHeap::new(),
+            blocked_connections: HashMap::new(),
+            blocked_retries: Vec::new(),
             held: VecDeque::new(),
             parts_sent: HashMap::new(),
             held_links: HashMap::new(),
@@ -205,11 +217,14 @@ impl Worker {
         if self.expiry.is_under_way() {
             return self.now;
         }
-        let next = if self.held.is_empty() && self.waits.is_empty() {
+        let mut next = if self.held.is_empty() && self.waits.is_empty() && self.blocked_retries.is_empty() {
             self.timeout_at.min(self.attach_at)
         } else {
             self.retry_at.min(self.timeout_at)
         };
+        if let Some(Reverse((until, ..))) = self.blocked_until.peek() {
+            next = next.min(*until);
+        }
         self.corked.front().map_or(next, |(until, _)| next.min(*until))
     }
 
@@ -226,16 +241,19 @@ impl Worker {
             self.retry_at = self.now + RETRY_PERIOD;
             self.check_waits();
             self.retry_held();
+            self.retry_blocked();
         }
         if self.now >= self.timeout_at {
             self.timeout_at = self.now + TIMEOUT_PERIOD;
             self.refresh_limits();
             self.shared.digest_evictions();
             self.time_out_forwards();
+            self.sweep_blocked();
             self.expiry.begin(self.now);
             self.refresh_records();
             self.end_pause();
         }
+        self.time_out_blocked();
         if self.now >= self.attach_at {
             self.attach_at = self.now + ATTACH_PERIOD;
             self.attach_peers();
@@ -260,6 +278,7 @@ impl Worker {
                 }
                 Mail::Publish(outgoing) => outgoing.iter().for_each(|message| self.show(message)),
                 Mail::Kill(key) => self.kill(key),
+                Mail::Unblock(key, how) => self.unblock(key, how),
                 Mail::Call(call) => self.run_call(call),
                 Mail::Forget(node) => self.drop_links_to(node),
                 Mail::Answer { link, partition, answer } => self.answer_primary(link, partition, &answer),
@@ -324,6 +343,7 @@ impl Worker {
             Owner::Link(key) => self.deliver_to_link(key, target.slot, delivery),
             Owner::Gathering(key) => self.deliver_to_gathering(key, target.slot, delivery),
             Owner::Call(key) => self.deliver_to_caller(key, delivery),
+            Owner::Blocked(key) => self.deliver_to_blocked(key, target.slot, delivery),
         }
     }
 
@@ -341,6 +361,7 @@ impl Worker {
                 }
             }
             Owner::Gathering(key) => self.gate_part(key, target.slot, reply, gates),
+            Owner::Blocked(key) => self.gate_blocked(key, reply, gates),
             Owner::Call(key) => {
                 if let Some(caller) = self.callers.get_mut(key) {
                     (caller.reply, caller.gates) = (reply, gates);

@@ -120,6 +120,15 @@ impl Collection {
 }
 
 impl ValueRef<'_> {
+    /// How many elements it has; `None` if it is no collection.
+    pub fn elements_len(&self) -> Option<usize> {
+        match self {
+            ValueRef::String(_) | ValueRef::Filter(_) => None,
+            ValueRef::Hash(hash) => Some(hash.len()),
+            ValueRef::Set(set) => Some(set.len()),
+        }
+    }
+
     /// Its kind with all that is in it, as [`effect::Effect::SetCollection`] has it; `None` if it is no collection.
     pub fn elements(&self) -> Option<(Kind, ElementsBuilder)> {
         let mut elements = ElementsBuilder::new();

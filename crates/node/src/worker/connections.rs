@@ -63,7 +63,8 @@ impl Worker {
     /// Whether every complete command of the client has been answered: after its end of file, it may be closed then.
     pub fn is_answered(&self, key: Key) -> bool {
         let Some(Some(connection)) = self.connections.get(key) else { return true };
-        !connection.stalled && connection.is_direct()
+        // A client that has gone while it was waiting for data gets none.
+        self.blocked_connections.contains_key(&key) || (!connection.stalled && connection.is_direct())
     }
 
     /// Counts what the driver has moved.
@@ -100,6 +101,7 @@ impl Worker {
             }
         }
         self.waits.retain(|wait| wait.connection != key);
+        self.forget_blocked(key);
     }
 
     pub(super) fn kill(&mut self, key: Key) {

@@ -128,13 +128,18 @@ impl Worker {
             (Scope::Keys | Scope::Partitions, Run::Scan) => {
                 self.attempt_scan(command, args, meta, target, out)
             }
+            (Scope::Keys, Run::Blocking(blocking)) => {
+                self.attempt_blocking(command, blocking, args, meta, target, out)
+            }
             (Scope::Keys, Run::Nodes { merge, .. }) => {
                 Some(self.scatter_nodes(command, args, meta, merge, target, out))
             }
-            (Scope::Keys | Scope::Transaction | Scope::Watch | Scope::Partitions, _) => {
+            (Scope::Keys | Scope::Transaction | Scope::Watch | Scope::Partitions | Scope::Attempt, _) => {
                 self.attempt_routed(command, args, meta, target, out)
             }
             (Scope::Node, _) => self.run_here(command, args, meta, &[], target, out).ok(),
+            // Neither is routed anew: see `come_back`.
+            (Scope::Await | Scope::Cancel, _) => Some(Outcome::Ready),
         }
     }
 
@@ -172,7 +177,7 @@ impl Worker {
     }
 
     /// The partitions a command touches, ascending, each once; `None` before there is a cluster.
-    fn partitions_of(
+    pub(super) fn partitions_of(
         &self,
         command: &Command,
         args: Args<'_>,
@@ -281,7 +286,13 @@ impl Worker {
             (Scope::Partitions, Run::Scan) => self.run_scan(args, meta, routes, target, out)?,
             (Scope::Transaction, _) => self.run_transaction(args, meta, routes, target, out)?,
             (Scope::Watch, _) => self.run_watch(args, meta, routes, out)?,
-            (_, Run::Read(_) | Run::Write(_) | Run::Fanout { .. }) => {
+            (Scope::Await, Run::Blocking(blocking)) => {
+                return self.run_await(command, blocking, args, meta, routes, target);
+            }
+            (Scope::Cancel, _) => {
+                return self.run_cancel(command, args, meta, routes, target);
+            }
+            (_, Run::Read(_) | Run::Write(_) | Run::Fanout { .. } | Run::Blocking(_)) => {
                 let mut reply = Reply::new(out, meta.version);
                 self.executor(meta, target, |executor| {
                     executor.keys(command, &command.run, (args, meta.spots), routes, &mut reply)
@@ -318,22 +329,25 @@ impl Worker {
         target: Target,
         run: impl FnOnce(&mut Executor<'_>) -> T,
     ) -> T {
-        let mut lookups = (0, 0);
+        let (mut lookups, mut woken) = ((0, 0), Vec::new());
         let mut executor = Executor {
             shared: &self.shared,
             cells: &self.cells,
             db: meta.db,
             touch: meta.touch,
             policy: self.limits.eviction,
+            answers_nothing: meta.scope != Scope::Attempt,
             now: self.now,
             wall: self.wall,
             target,
             pump: &mut self.pump,
+            woken: &mut woken,
             lookups: &mut lookups,
         };
         let result = run(&mut executor);
         let now = executor.now;
         self.now = now;
+        self.deliveries.extend(woken.into_iter().map(|target| (target, Delivery::Bytes(Vec::new()))));
         if lookups.0 > 0 {
             self.stat(Counter::Hits, lookups.0);
         }
@@ -549,6 +563,9 @@ impl Worker {
     /// A forwarded command was not executed: hold it and route it anew.
     pub(super) fn come_back(&mut self, forward: Forward) {
         let Forward { request, target, deadline, .. } = forward;
+        if matches!(request.scope, Scope::Await | Scope::Cancel) {
+            return self.deliveries.push_back((target, Delivery::Bytes(Vec::new())));
+        }
         let root = self.root(target);
         if let Owner::Connection(key) = root.owner
             && let Some(Some(connection)) = self.connections.get_mut(key)
@@ -561,6 +578,9 @@ impl Worker {
 
     /// The link of a forwarded command broke, or its time is over, and nobody knows whether it was executed.
     pub(super) fn lost(&mut self, forward: Forward) {
+        if matches!(forward.request.scope, Scope::Await | Scope::Cancel) {
+            return self.come_back(forward);
+        }
         let words: SmallVec<[&[u8]; 16]> = forward.request.words.iter().collect();
         let command = find(forward.request.scope, Args::new(&words));
         let writes = command.is_none_or(|command| command.flags.has(Flags::WRITE))
@@ -595,6 +615,13 @@ pub(super) fn find(scope: Scope, args: Args<'_>) -> Option<&'static Command> {
     match scope {
         Scope::Transaction => commands::table::lookup(b"exec"),
         Scope::Watch => commands::table::lookup(b"watch"),
-        Scope::Keys | Scope::Partitions | Scope::Node => commands::find(args).ok(),
+        Scope::Keys | Scope::Partitions | Scope::Node | Scope::Attempt => commands::find(args).ok(),
+        // With one word or two more than the command has.
+        Scope::Await | Scope::Cancel => {
+            let more = if scope == Scope::Await { 1 } else { 2 };
+            let words = args.as_slice();
+            let own = words.get(..words.len().checked_sub(more)?).filter(|own| !own.is_empty())?;
+            commands::find(Args::new(own)).ok()
+        }
     }
 }

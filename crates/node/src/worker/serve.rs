@@ -354,6 +354,7 @@ impl Worker {
                     connection.in_flight_version = self.routing.version().0;
                 }
                 connection.await_reply(matches!(outcome, Outcome::Held), discard);
+                connection.session.blocked = self.blocked_connections.contains_key(&key);
             }
         }
         if direct {

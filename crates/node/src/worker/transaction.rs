@@ -457,7 +457,7 @@ fn end_transaction(connection: &mut Connection) {
 }
 
 fn is_keyed(command: &Command) -> bool {
-    matches!(command.run, Run::Read(_) | Run::Write(_) | Run::Fanout { .. })
+    matches!(command.run, Run::Read(_) | Run::Write(_) | Run::Fanout { .. } | Run::Blocking(_))
 }
 
 /// Transaction on the wire, as words: number of watches; per watch its token and key; per command a header with its
