@@ -52,7 +52,7 @@ pub use filter::{Added, Filter, FilterKind, FilterMut, Loading, NoFilter};
 pub use filter_totals::{FilterFigures, FilterTotals};
 pub use garbage::Garbage;
 pub use hash::HashRef;
-pub use list::ListRef;
+pub use list::{Iter as ListIter, IterBack as ListIterBack, ListRef};
 pub use locator::Locator;
 pub use partition::Partition;
 pub use set::SetRef;

@@ -30,7 +30,7 @@ use crate::garbage::Remains;
 use crate::memory::slice_bytes;
 use chunk::Chunk;
 use effect::Elements;
-pub(crate) use packed::{packed_revision, splice_packed};
+pub(crate) use packed::{packed_revision, put_whole_packed, splice_packed};
 use reader::{Backward, Forward};
 pub use reader::{Iter, IterBack, ListRef};
 use segment::{SEGMENT_CHUNKS_MAX, Segment, Totals};
@@ -62,12 +62,19 @@ pub(crate) struct Dropped {
 }
 
 impl List {
-    /// The list that the packed form holds, whatever its length.
+    /// The list that the packed form holds.
     pub(crate) fn from_packed(packed: &[u8]) -> List {
         let mut list = List { revision: packed_revision(packed), ..List::default() };
         ListRef::packed(packed).iter().for_each(|element| list.push_back(element));
-        list.is_quicklist = list.listpack_bytes() > LISTPACK_BYTES_MAX;
         list
+    }
+
+    /// Fills the empty list with all that a list has, its revision first.
+    pub(crate) fn put_whole(&mut self, whole: Elements<'_>) {
+        let mut elements = whole.iter();
+        self.revision = elements.next().map_or(0, packed_revision);
+        elements.for_each(|element| self.push_back(element));
+        self.is_quicklist = self.listpack_bytes() > LISTPACK_BYTES_MAX;
     }
 
     /// Replaces `removed` elements from `index` on by these. What is not there is not removed, and an index beyond the
@@ -152,7 +159,7 @@ impl List {
     /// As `listTypeTryConvertListpack` has it: the bytes of the elements to come, without their headers, are added to
     /// what is there before anything is removed.
     fn note_growth(&mut self, elements: Elements<'_>) {
-        if !self.is_quicklist && elements.len() > 0 {
+        if !self.is_quicklist && !elements.is_empty() {
             let added: usize = elements.iter().map(<[u8]>::len).sum();
             self.is_quicklist = self.listpack_bytes() + added > LISTPACK_BYTES_MAX;
         }

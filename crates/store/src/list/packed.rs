@@ -52,6 +52,26 @@ pub(crate) fn splice_packed(
     true
 }
 
+/// Fills an empty packed list with all that a list has, its revision first; false, and nothing is changed, if it does not
+/// fit.
+pub(crate) fn put_whole_packed(packed: &mut Vec<u8>, whole: Elements<'_>) -> bool {
+    let mut elements = whole.iter();
+    let revision = elements.next().map_or(0, packed_revision);
+    let len: usize = elements.clone().map(|element| varint_len(element.len()) + element.len()).sum();
+    if REVISION_BYTES + len > PACKED_BYTES_MAX || whole.len() > 1 + PACKED_ENTRIES_MAX {
+        return false;
+    }
+    packed.clear();
+    packed.extend_from_slice(&revision.to_le_bytes());
+    for element in elements {
+        let at = packed.len();
+        packed.resize(at + varint_len(element.len()), 0);
+        write_varint(&mut packed[at..], element.len());
+        packed.extend_from_slice(element);
+    }
+    true
+}
+
 /// How many splices the list has seen.
 pub(crate) fn packed_revision(packed: &[u8]) -> u64 {
     packed.first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes))

@@ -134,7 +134,7 @@ fn run(seed: u64, len_max: u64, splices: u64) {
 
 #[test]
 fn a_list_is_a_deque() {
-    let (seeds, splices) = if cfg!(miri) { (1, 120) } else { (12, 2_500) };
+    let (seeds, splices) = if cfg!(miri) { (1, 60) } else { (6, 2_500) };
     for seed in 0..seeds {
         for len_max in [4, 40, 700, 3_000] {
             run(seed, len_max, splices);
