@@ -25,6 +25,7 @@ pub mod hash;
 pub mod host;
 pub mod info;
 pub mod latency;
+pub mod list;
 pub mod lookup;
 pub mod pubsub;
 mod sample;
