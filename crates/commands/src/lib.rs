@@ -27,6 +27,7 @@ pub mod host;
 pub mod hyperloglog;
 pub mod info;
 pub mod latency;
+pub mod list;
 pub mod lookup;
 pub mod pubsub;
 mod sample;

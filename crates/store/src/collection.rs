@@ -5,6 +5,7 @@
 
 use crate::garbage::Remains;
 use crate::hash::{self, HashRef};
+use crate::list::{self, List, ListRef};
 use crate::members::Members;
 use crate::node::Node;
 use crate::set::{self, SetRef};
@@ -15,19 +16,45 @@ use effect::{Elements, ElementsBuilder, Kind};
 #[derive(Debug)]
 pub(crate) enum Collection {
     Hash(Members),
+    List(List),
     Set(Members),
 }
 
 /// How the elements of a collection change.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Change<'a> {
+    /// Of an empty one: all that it has.
+    Whole(Elements<'a>),
     Put(Elements<'a>),
     Drop(Elements<'a>),
+    Splice(Splice<'a>),
+}
+
+/// A change of a list that has seen so many splices before; of another it changes nothing.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Splice<'a> {
+    pub(crate) revision: u64,
+    pub(crate) index: u64,
+    pub(crate) removed: u64,
+    pub(crate) elements: Elements<'a>,
+}
+
+impl Change<'_> {
+    /// Whether it makes a collection of this kind that is missing.
+    pub(crate) fn makes(&self, kind: Kind) -> bool {
+        match self {
+            Change::Whole(_) => true,
+            Change::Put(_) => !matches!(kind, Kind::List),
+            Change::Drop(_) => false,
+            Change::Splice(splice) => kind == Kind::List && splice.revision == 0,
+        }
+    }
 }
 
 /// The packed collection of this kind, to read.
 pub(crate) fn packed_ref(kind: Kind, packed: &[u8]) -> ValueRef<'_> {
     match kind {
+        Kind::List => ValueRef::List(ListRef::packed(packed)),
         Kind::Set => ValueRef::Set(SetRef::packed(packed)),
         _ => ValueRef::Hash(HashRef::packed(packed)),
     }
@@ -60,12 +87,20 @@ pub(crate) fn change(
 /// Changes a packed collection; false if not all of it fits.
 fn change_packed(kind: Kind, packed: &mut Vec<u8>, change: Change<'_>) -> bool {
     match (kind, change) {
-        (Kind::Set, Change::Put(members)) => members.iter().all(|member| set::put_packed(packed, member)),
+        (Kind::List, Change::Whole(elements)) => list::put_whole_packed(packed, elements),
+        (Kind::List, Change::Splice(splice)) => {
+            list::packed_revision(packed) != splice.revision
+                || list::splice_packed(packed, place(splice.index), place(splice.removed), splice.elements)
+        }
+        (Kind::List, _) | (_, Change::Splice(_)) => true,
+        (Kind::Set, Change::Whole(members) | Change::Put(members)) => {
+            members.iter().all(|member| set::put_packed(packed, member))
+        }
         (Kind::Set, Change::Drop(members)) => {
             members.iter().for_each(|member| set::drop_packed(packed, member));
             true
         }
-        (_, Change::Put(fields)) => {
+        (_, Change::Whole(fields) | Change::Put(fields)) => {
             fields.pairs().all(|(field, value)| hash::put_packed(packed, field, value))
         }
         (_, Change::Drop(fields)) => {
@@ -75,9 +110,15 @@ fn change_packed(kind: Kind, packed: &mut Vec<u8>, change: Change<'_>) -> bool {
     }
 }
 
+/// An index or a number of elements; more than there is memory is as good as any that is too large.
+fn place(number: u64) -> usize {
+    usize::try_from(number).unwrap_or(usize::MAX)
+}
+
 impl Collection {
     fn from_packed(kind: Kind, packed: &[u8], hash_seed: u64) -> Collection {
         match kind {
+            Kind::List => Collection::List(List::from_packed(packed)),
             Kind::Set => Collection::Set(set::unpacked(packed, hash_seed)),
             _ => Collection::Hash(hash::unpacked(packed, hash_seed)),
         }
@@ -86,6 +127,7 @@ impl Collection {
     pub(crate) fn kind(&self) -> Kind {
         match self {
             Collection::Hash(_) => Kind::Hash,
+            Collection::List(_) => Kind::List,
             Collection::Set(_) => Kind::Set,
         }
     }
@@ -93,6 +135,7 @@ impl Collection {
     pub(crate) fn value(&self) -> ValueRef<'_> {
         match self {
             Collection::Hash(members) => ValueRef::Hash(HashRef::large(members)),
+            Collection::List(list) => ValueRef::List(ListRef::large(list)),
             Collection::Set(members) => ValueRef::Set(SetRef::large(members)),
         }
     }
@@ -101,15 +144,23 @@ impl Collection {
     pub(crate) fn memory_bytes(&self) -> usize {
         match self {
             Collection::Hash(members) | Collection::Set(members) => members.memory_bytes(),
+            Collection::List(list) => list.memory_bytes(),
         }
     }
 
     fn change(&mut self, change: Change<'_>, remains: &mut Vec<Remains>) {
         match (self, change) {
-            (Collection::Hash(members), Change::Put(fields)) => {
+            (Collection::List(list), Change::Whole(elements)) => list.put_whole(elements),
+            (Collection::List(list), Change::Splice(splice)) => {
+                if list.revision() == splice.revision {
+                    list.splice(place(splice.index), place(splice.removed), splice.elements, remains);
+                }
+            }
+            (Collection::List(_), _) | (_, Change::Splice(_)) => {}
+            (Collection::Hash(members), Change::Whole(fields) | Change::Put(fields)) => {
                 fields.pairs().for_each(|(field, value)| members.put(field, value, remains));
             }
-            (Collection::Set(members), Change::Put(elements)) => {
+            (Collection::Set(members), Change::Whole(elements) | Change::Put(elements)) => {
                 elements.iter().for_each(|member| members.put(member, b"", remains));
             }
             (Collection::Hash(members) | Collection::Set(members), Change::Drop(elements)) => {
@@ -126,6 +177,7 @@ impl ValueRef<'_> {
             ValueRef::String(_) | ValueRef::Filter(_) => None,
             ValueRef::Hash(hash) => Some(hash.len()),
             ValueRef::Set(set) => Some(set.len()),
+            ValueRef::List(list) => Some(list.len()),
         }
     }
 
@@ -140,6 +192,11 @@ impl ValueRef<'_> {
                     elements.push(value);
                 }
                 Kind::Hash
+            }
+            ValueRef::List(list) => {
+                elements.push(&list.revision().to_le_bytes());
+                list.iter().for_each(|element| elements.push(element));
+                Kind::List
             }
             ValueRef::Set(set) => {
                 set.for_each(&mut |member| elements.push(member));

@@ -199,7 +199,7 @@ impl Database {
         remains: &mut Vec<Remains>,
     ) {
         let Some(node) = self.table.find_mut(at, key) else {
-            if !matches!(change, Change::Drop(_)) {
+            if change.makes(kind) {
                 let mut node = Node::of_packed(key, kind, &[], None, Access::begun(now));
                 collection::change(&mut node, kind, change, self.hash_seed, remains);
                 self.insert(at.mark(), node);

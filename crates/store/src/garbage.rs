@@ -2,6 +2,7 @@
 
 use crate::cuckoo::SubFilter;
 use crate::database::Database;
+use crate::list::Dropped;
 use crate::memory::allocation_bytes;
 use crate::node::Node;
 
@@ -22,6 +23,8 @@ pub(crate) enum Remains {
     Pieces(Vec<u8>),
     /// A part of a cuckoo filter that has lost its last item.
     SubFilter(SubFilter),
+    /// Parts of a list that has lost many elements.
+    ListParts(Dropped),
 }
 
 impl Garbage {
@@ -45,6 +48,7 @@ impl Remains {
             Remains::Node(node) => node.bytes(),
             Remains::Pieces(bytes) => allocation_bytes(bytes.capacity()),
             Remains::SubFilter(part) => part.memory_bytes(),
+            Remains::ListParts(parts) => parts.memory_bytes(),
         }
     }
 }

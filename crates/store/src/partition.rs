@@ -5,7 +5,7 @@
 //! [`Effect::Remove`] makes it gone.
 
 use crate::access::{Moment, seconds_of};
-use crate::collection::{self, Change};
+use crate::collection::{self, Change, Splice};
 use crate::database::Database;
 use crate::entry::{EntryRef, is_expired};
 use crate::filter::{Filter, FilterMut};
@@ -154,6 +154,10 @@ impl Partition {
             Effect::DropElements { db, key, kind, elements } => {
                 self.change_collection(db, key, at, (kind, Change::Drop(elements)), moment);
             }
+            Effect::SpliceList { db, key, revision, index, removed, elements } => {
+                let splice = Splice { revision, index, removed, elements };
+                self.change_collection(db, key, at, (Kind::List, Change::Splice(splice)), moment);
+            }
             Effect::SetCollection { db, key, kind, elements, expire_at } => {
                 self.set_collection(db, key, at, (kind, elements), expire_at, moment);
             }
@@ -194,7 +198,7 @@ impl Partition {
         let hash_seed = self.hash_seed;
         let former = self.database_mut(db).set_node(at, key, moment, |access| {
             let mut node = Node::of_packed(key, kind, &[], expire_at, access);
-            collection::change(&mut node, kind, Change::Put(elements), hash_seed, &mut Vec::new());
+            collection::change(&mut node, kind, Change::Whole(elements), hash_seed, &mut Vec::new());
             node
         });
         self.discard(former);

@@ -5,6 +5,7 @@
 
 use crate::filter::Filter;
 use crate::hash::HashRef;
+use crate::list::ListRef;
 use crate::set::SetRef;
 
 /// Longest decimal form of an `i64`: that of the least.
@@ -22,6 +23,8 @@ pub enum ValueRef<'a> {
     Filter(&'a Filter),
     /// A hash.
     Hash(HashRef<'a>),
+    /// A list.
+    List(ListRef<'a>),
     /// A set.
     Set(SetRef<'a>),
 }
@@ -33,6 +36,7 @@ impl ValueRef<'_> {
             ValueRef::String(_) => "string",
             ValueRef::Filter(filter) => filter.kind().type_name(),
             ValueRef::Hash(_) => "hash",
+            ValueRef::List(_) => "list",
             ValueRef::Set(_) => "set",
         }
     }
@@ -43,6 +47,7 @@ impl ValueRef<'_> {
             ValueRef::String(string) => string.encoding(),
             ValueRef::Filter(_) => "raw",
             ValueRef::Hash(hash) => hash.encoding(),
+            ValueRef::List(list) => list.encoding(),
             ValueRef::Set(set) => set.encoding(),
         }
     }

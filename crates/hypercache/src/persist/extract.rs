@@ -192,13 +192,15 @@ impl CommandWriter<'_> {
 
     /// The commands that make a collection, of bounded length each.
     fn collection(&mut self, db: u8, key: &[u8], kind: Kind, elements: Elements<'_>) -> io::Result<()> {
-        let name: &[u8] = match kind {
-            Kind::Hash => b"HSET",
-            Kind::Set => b"SADD",
-            Kind::List | Kind::SortedSet | Kind::Stream => return Ok(()),
+        // A list's elements stand behind its revision.
+        let (name, skipped): (&[u8], _) = match kind {
+            Kind::Hash => (b"HSET", 0),
+            Kind::List => (b"RPUSH", 1),
+            Kind::Set => (b"SADD", 0),
+            Kind::SortedSet | Kind::Stream => return Ok(()),
         };
         self.command(db, &[b"DEL", key])?;
-        let elements: Vec<&[u8]> = elements.iter().collect();
+        let elements: Vec<&[u8]> = elements.iter().skip(skipped).collect();
         for part in elements.chunks(COMMAND_ELEMENTS_MAX) {
             let words: Vec<&[u8]> = [name, key].into_iter().chain(part.iter().copied()).collect();
             self.command(db, &words)?;
