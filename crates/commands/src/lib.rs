@@ -8,6 +8,7 @@
 
 pub mod args;
 pub mod bitmap;
+mod blocking;
 pub mod client;
 pub mod cluster_commands;
 pub mod config_commands;

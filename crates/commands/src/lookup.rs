@@ -131,6 +131,7 @@ const FAMILIES: &[&[Command]] = &[
     crate::list::inner::COMMANDS,
     crate::list::read::COMMANDS,
     crate::list::transfer::COMMANDS,
+    crate::list::blocking::COMMANDS,
     crate::set::write::COMMANDS,
     crate::set::read::COMMANDS,
     crate::set::random::COMMANDS,

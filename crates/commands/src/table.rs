@@ -115,8 +115,8 @@ pub struct Blocking {
     pub wait: fn(Args<'_>) -> Result<Wait, String>,
     /// Whether an attempt would find something, as far as can be told without one.
     pub ready: fn(&mut ReadCtx<'_>, Args<'_>) -> bool,
-    /// The reply when there was nothing until the end.
-    pub nothing: fn(&mut Reply<'_>),
+    /// The reply where there is nothing, and whether it has waited for something or may not.
+    pub nothing: fn(&mut Reply<'_>, bool),
     /// The words of the same command on some of its keys, given by their positions; `None` if all keys must be at one
     /// primary.
     pub on_some: Option<OnSomeFn>,

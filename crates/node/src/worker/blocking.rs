@@ -311,7 +311,7 @@ impl Worker {
         let mut out = Vec::new();
         let mut reply = Reply::new(&mut out, blocked.request.version);
         match end {
-            End::Nothing => (blocked.blocking.nothing)(&mut reply),
+            End::Nothing => (blocked.blocking.nothing)(&mut reply, true),
             End::Error => reply.error(UNBLOCKED),
         }
         self.answer_blocked(key, out);
