@@ -404,6 +404,11 @@ impl Command {
         keys
     }
 
+    /// The same with only those keys that it waits for, if it waits: BLMOVE not for its destination.
+    pub fn awaited(&self) -> Command {
+        Command { keys: Keys(self.keys.0.get(..1).unwrap_or_default()), ..*self }
+    }
+
     /// Whether it reads or writes exactly one key, its second word, in constant time: then it may share the cost of
     /// locking, of the clock and of statistics with others like it.
     #[inline]

@@ -12,7 +12,7 @@ use crate::partition::State;
 use crate::shared::Shared;
 use crate::spot::Spot;
 use crate::target::Target;
-use commands::table::{Blocking, Keys};
+use commands::table::Blocking;
 use commands::{Access, Args, Command, Gather, Placed, ReadCtx, Run, WriteCtx};
 use protocol::Reply;
 use smallvec::SmallVec;
@@ -162,10 +162,7 @@ impl<'a> Executor<'a> {
         states: &mut [Held<'_>],
         mut visit: impl FnMut(&mut State, (u8, u64), &[u8]),
     ) {
-        // What else a command has keys for, it does not wait for: the destination of BLMOVE.
-        let first = command.keys.specs().get(..1).unwrap_or_default();
-        let awaited = Command { keys: Keys(first), ..*command };
-        for key in awaited.key_positions(args).filter_map(|index| args.get(index)) {
+        for key in command.awaited().key_positions(args).filter_map(|index| args.get(index)) {
             let id = PartitionId::of_key(key, self.cells.len());
             if let Some((_, state)) = states.iter_mut().find(|(held, _)| *held == id) {
                 let hash = state.store.hash(key);

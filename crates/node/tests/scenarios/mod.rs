@@ -1,5 +1,6 @@
 //! What a cluster promises, one file per promise. Names say which of the design's cluster rules they cover.
 
+mod across;
 mod any_node;
 mod blocking;
 mod chaos;
