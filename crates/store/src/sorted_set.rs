@@ -8,8 +8,9 @@
 //! and about as many of the order. Redis's skip list has about 40 bytes of pointers and spans besides member, score and the
 //! entry of its dictionary. No step touches more than a segment of the table and two leaves of the tree per level.
 //!
-//! Scores are ordered with the two zeros equal, as Redis does. Commands let no NaN in; should one come by a damaged
-//! record, it has a place in the order all the same, because an order that depends on the way would lose elements.
+//! There is one zero: a negative one is kept as the positive, as in Redis's listpacks. Commands let no NaN in; should one
+//! come by a damaged record, it has a place in the order all the same, because an order that depends on the way would
+//! lose elements.
 
 mod entries;
 mod order;
@@ -45,15 +46,14 @@ impl SortedSet {
 
     /// Gives a member its score; adds it if it is not here yet.
     pub(crate) fn put(&mut self, score: f64, member: &[u8]) {
+        let score = unsigned_zero(score);
         let bytes = score.to_le_bytes();
         let Some(node) = self.members.node_mut(member) else {
             let alias = self.members.add(member, &bytes);
             return self.order.insert(alias);
         };
         let former = score_of(node);
-        if compare_scores(former, score).is_eq() {
-            // One zero for the other: the place stays the same.
-            node.stored_mut().copy_from_slice(&bytes);
+        if former.to_bits() == score.to_bits() {
             return;
         }
         let alias = self.order.remove(former, member);
@@ -92,10 +92,14 @@ fn score_from(bytes: &[u8]) -> f64 {
     f64::from_le_bytes(*bytes.first_chunk().expect("an element's value is the 8 bytes of a score"))
 }
 
+#[inline]
+fn unsigned_zero(score: f64) -> f64 {
+    if score == 0.0 { 0.0 } else { score }
+}
+
 /// The order of scores: that of numbers, with the zeros equal; whatever is none comes before or after all of them.
 #[inline]
 fn compare_scores(a: f64, b: f64) -> Ordering {
-    let unsigned_zero = |score: f64| if score == 0.0 { 0.0 } else { score };
     unsigned_zero(a).total_cmp(&unsigned_zero(b))
 }
 

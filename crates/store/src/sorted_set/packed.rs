@@ -11,7 +11,7 @@
 //! `zset-max-listpack-entries` and `zset-max-listpack-value`, so that both call the same sets a listpack. Everything is
 //! found by walking, of a few kilobytes at most.
 
-use super::{Entry, compare, compare_scores};
+use super::{Entry, compare, unsigned_zero};
 use std::ops::Range;
 
 /// Most elements of a packed set.
@@ -28,9 +28,9 @@ pub(crate) fn put_packed(packed: &mut Vec<u8>, score: f64, member: &[u8]) -> boo
     if member.len() > MEMBER_BYTES_MAX {
         return false;
     }
+    let score = unsigned_zero(score);
     if let Some((former, range)) = find(packed, member) {
-        if compare_scores(former, score).is_eq() {
-            packed[range.end - SCORE_BYTES..range.end].copy_from_slice(&score.to_le_bytes());
+        if former.to_bits() == score.to_bits() {
             return true;
         }
         packed.drain(range);

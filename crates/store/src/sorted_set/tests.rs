@@ -158,7 +158,7 @@ fn run(seed: u64, steps: u64, kinds: u64, check_every: u64, long: bool) {
         } else {
             let score = score(&mut random);
             set.put(score, &member);
-            model.insert(member, score);
+            model.insert(member, unsigned_zero(score));
         }
         if step % check_every == 0 {
             check(&set, &model, &mut random);
