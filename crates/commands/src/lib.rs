@@ -36,6 +36,7 @@ pub mod server;
 pub mod session;
 pub mod set;
 pub mod slowlog;
+pub mod sorted_set;
 pub mod string;
 pub mod table;
 pub mod transaction;

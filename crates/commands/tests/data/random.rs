@@ -124,11 +124,33 @@ const SHAPES: &[&str] = &[
     "LTRIM %k %n %n",
     "LMOVE %k %k LEFT RIGHT",
     "RPOPLPUSH %k %k",
+    "ZADD %k %n %v %n %v",
+    "ZADD %k %o %n %v",
+    "ZADD %k %o CH %v %v",
+    "ZINCRBY %k %n %v",
+    "ZREM %k %v %v",
+    "ZSCORE %k %v",
+    "ZRANK %k %v WITHSCORE",
+    "ZCOUNT %k %n %n",
+    "ZRANGE %k %n %n WITHSCORES",
+    "ZRANGE %k %n %n BYSCORE REV LIMIT 1 2",
+    "ZRANGEBYLEX %k - [%v",
+    "ZRANGESTORE %k %k %n %n",
+    "ZREMRANGEBYRANK %k %n %n",
+    "ZREMRANGEBYSCORE %k %n %n",
+    "ZPOPMIN %k",
+    "ZPOPMAX %k 2",
+    "ZMPOP 2 %k %k MIN COUNT 2",
+    "ZUNION 2 %k %k WITHSCORES",
+    "ZUNIONSTORE %k 2 %k %k WEIGHTS %n 1",
+    "ZINTERSTORE %k 2 %k %k AGGREGATE MAX",
+    "ZDIFFSTORE %k 2 %k %k",
+    "ZINTERCARD 2 %k %k",
     "MEMORY USAGE %k",
     "DBSIZE",
     "FLUSHDB",
 ];
-const OPTIONS: &[&str] = &["NX", "XX", "GT", "LT", "GET", "KEEPTTL", "EX", "PX"];
+const OPTIONS: &[&str] = &["NX", "XX", "GT", "LT", "INCR", "GET", "KEEPTTL", "EX", "PX"];
 const VALUES: &[&str] = &["", "a", "10", "-3", "3.5", "abcabc", "9223372036854775807", " 1", "xyz"];
 
 fn word(shape: &str, random: &mut Random) -> Vec<u8> {
