@@ -22,6 +22,7 @@ pub mod filter;
 pub mod flags;
 pub mod gather;
 pub mod generic;
+pub mod geo;
 pub mod glob;
 pub mod hash;
 pub mod host;

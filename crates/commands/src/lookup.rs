@@ -142,6 +142,8 @@ const FAMILIES: &[&[Command]] = &[
     crate::sorted_set::remove::COMMANDS,
     crate::sorted_set::random::COMMANDS,
     crate::sorted_set::algebra::COMMANDS,
+    crate::geo::points::COMMANDS,
+    crate::geo::search::COMMANDS,
     crate::filter::cuckoo_write::COMMANDS,
     crate::filter::cuckoo_read::COMMANDS,
     crate::filter::bloom_write::COMMANDS,
