@@ -310,7 +310,9 @@ impl KeySpec {
             Find::Keyword { word: keyword, one } => {
                 let is_it =
                     |at: &usize| word(*at).is_some_and(|it| it.eq_ignore_ascii_case(keyword.as_bytes()));
-                match (first..words).find(is_it) {
+                // Of several keys that are one option's, the last counts.
+                let at = if one { (first..words).rev().find(is_it) } else { (first..words).find(is_it) };
+                match at {
                     None => (first, 0, 1),
                     Some(at) if one => (at + 1, (at + 2).min(words), 1),
                     Some(at) => (at + 1, at + 1 + (words - at - 1) / 2, 1),
