@@ -140,6 +140,7 @@ const FAMILIES: &[&[Command]] = &[
     crate::sorted_set::read::COMMANDS,
     crate::sorted_set::range::COMMANDS,
     crate::sorted_set::remove::COMMANDS,
+    crate::sorted_set::blocking::COMMANDS,
     crate::sorted_set::random::COMMANDS,
     crate::sorted_set::algebra::COMMANDS,
     crate::geo::points::COMMANDS,

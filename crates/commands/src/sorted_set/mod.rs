@@ -2,6 +2,7 @@
 
 pub mod add;
 pub mod algebra;
+pub mod blocking;
 pub(crate) mod bounds;
 pub mod random;
 pub mod range;

@@ -138,7 +138,7 @@ fn drop_members(ctx: &mut WriteCtx<'_>, key: &[u8], members: &[Vec<u8>], len: us
 
 /// Which end elements are taken from.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum End {
+pub(super) enum End {
     Lowest,
     Highest,
 }
@@ -184,7 +184,7 @@ fn pop(ctx: &mut WriteCtx<'_>, args: Args<'_>, end: End, reply: &mut Reply<'_>) 
 }
 
 /// Elements at one end, the outermost first.
-fn popped(set: SortedSetRef<'_>, end: End, count: usize) -> Vec<(f64, Vec<u8>)> {
+pub(super) fn popped(set: SortedSetRef<'_>, end: End, count: usize) -> Vec<(f64, Vec<u8>)> {
     let elements = set.range(end.ranks(set, count)).map(|(score, member)| (score, member.to_vec()));
     match end {
         End::Lowest => elements.collect(),
@@ -193,7 +193,7 @@ fn popped(set: SortedSetRef<'_>, end: End, count: usize) -> Vec<(f64, Vec<u8>)> 
 }
 
 /// Removes these elements out of `len` and writes each of them.
-fn take(
+pub(super) fn take(
     ctx: &mut WriteCtx<'_>,
     key: &[u8],
     popped: Vec<(f64, Vec<u8>)>,
@@ -209,13 +209,23 @@ fn take(
 }
 
 fn zmpop(ctx: &mut WriteCtx<'_>, args: Args<'_>, reply: &mut Reply<'_>) {
-    let outcome = pop_from_first(ctx, args, reply);
+    let outcome = pop_from_first(ctx, args.tail(1), reply).map(|popped| {
+        if !popped {
+            reply.null_array();
+        }
+    });
     answer(reply, outcome);
 }
 
-fn pop_from_first(ctx: &mut WriteCtx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome<()> {
-    let keys_count = at_least(1, args.at(1), "numkeys should be greater than 0")?;
-    let words = args.tail(2);
+/// Pops from the first sorted set that there is, by the words `numkeys key ... MIN|MAX [COUNT count]`; false if there is none, and
+/// nothing is written.
+pub(super) fn pop_from_first(
+    ctx: &mut WriteCtx<'_>,
+    words: &[&[u8]],
+    reply: &mut Reply<'_>,
+) -> Outcome<bool> {
+    let (keys_count, words) = words.split_first().ok_or(CommandError::Syntax)?;
+    let keys_count = at_least(1, keys_count, "numkeys should be greater than 0")?;
     let (keys, options) = words.split_at_checked(keys_count).ok_or(CommandError::Syntax)?;
     let (end, options) = match options.split_first() {
         Some((word, options)) if word.eq_ignore_ascii_case(b"min") => (End::Lowest, options),
@@ -240,10 +250,9 @@ fn pop_from_first(ctx: &mut WriteCtx<'_>, args: Args<'_>, reply: &mut Reply<'_>)
         reply.bulk(key);
         reply.array(popped.len());
         take(ctx, key, popped, len, true, reply);
-        return Ok(());
+        return Ok(true);
     }
-    reply.null_array();
-    Ok(())
+    Ok(false)
 }
 
 /// A number that is not below `least`; otherwise this error, whatever the word is.
