@@ -190,6 +190,7 @@ impl Platform for ServerPlatform {
             memory_bytes_max: directives.maxmemory(),
             eviction: directives.maxmemory_policy(),
             idle_seconds_max: directives.timeout(),
+            events: directives.notify_keyspace_events(),
         }
     }
 

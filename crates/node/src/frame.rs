@@ -53,10 +53,26 @@ pub(crate) enum Scope {
     Await,
     /// The value of one key, as an effect: see [`commands::across::fetch`].
     Fetch,
+    /// Messages of keyspace events: channels and messages in turns.
+    Event,
+    /// Which keyspace events are wanted, as letters.
+    Wanted,
     /// Effects on one key that another node has made: see [`commands::across::apply`].
     Apply,
     /// The request with this id, an `Await`, waits no longer. Never answered otherwise than with nothing.
     Cancel,
+}
+
+impl Scope {
+    /// Whether a request of this scope is not made again when its link breaks: who waits for it finds out by itself, or nobody does.
+    pub(crate) fn is_fleeting(self) -> bool {
+        matches!(self, Scope::Await | Scope::Cancel | Scope::Event | Scope::Wanted)
+    }
+
+    /// Whether it is for a node, whatever it owns.
+    pub(crate) fn is_for_node(self) -> bool {
+        matches!(self, Scope::Node | Scope::Event | Scope::Wanted)
+    }
 }
 
 /// One partition a request touches, and the reign under which it was routed.
@@ -299,6 +315,8 @@ pub(crate) fn encode_request(out: &mut Vec<u8>, id: u64, era: u64, routes: &[Rou
         Scope::Cancel => 7,
         Scope::Fetch => 8,
         Scope::Apply => 9,
+        Scope::Event => 10,
+        Scope::Wanted => 11,
     });
     out.push(request.db);
     out.push(bits_of(request.version, request.touch));
@@ -452,6 +470,8 @@ fn decode_request<'a>(reader: &mut Reader<'a>) -> Result<Frame<'a>, Malformed> {
         7 => Scope::Cancel,
         8 => Scope::Fetch,
         9 => Scope::Apply,
+        10 => Scope::Event,
+        11 => Scope::Wanted,
         _ => return Err(Malformed),
     };
     let db = reader.u8()?;

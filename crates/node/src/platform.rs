@@ -3,6 +3,7 @@
 //! The node has no files, sockets or threads. The `hypercache` crate implements this trait with the directive table
 //! and the operating system; the simulator and tests give a small one of their own.
 
+use commands::events::Events;
 use commands::host::{Authentication, ConfigError, NodeHealth, SaveError, ShutdownMode};
 use commands::info::InfoData;
 use stdx::NodeId;
@@ -65,6 +66,8 @@ pub struct Limits {
     pub eviction: Policy,
     /// Idle clients are closed after so many seconds; 0: never.
     pub idle_seconds_max: u64,
+    /// Which keyspace events are published.
+    pub events: Events,
 }
 
 impl Default for Limits {
@@ -81,6 +84,7 @@ impl Default for Limits {
             memory_bytes_max: 0,
             eviction: Policy::NoEviction,
             idle_seconds_max: 0,
+            events: Events::NONE,
         }
     }
 }

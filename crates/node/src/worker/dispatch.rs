@@ -147,7 +147,7 @@ impl Worker {
             ) => self.attempt_routed(command, args, meta, target, out),
             (Scope::Node, _) => self.run_here(command, args, meta, &[], target, out).ok(),
             // Neither is routed anew: see `come_back`.
-            (Scope::Await | Scope::Cancel, _) => Some(Outcome::Ready),
+            (Scope::Await | Scope::Cancel | Scope::Event | Scope::Wanted, _) => Some(Outcome::Ready),
         }
     }
 
@@ -273,6 +273,14 @@ impl Worker {
                 local(&mut host, args, &mut Reply::new(out, meta.version));
                 return Ok(Outcome::Ready);
             }
+            (Scope::Event, _) => {
+                self.take_events(args);
+                return Ok(Outcome::Ready);
+            }
+            (Scope::Wanted, _) => {
+                self.take_wanted_events(args);
+                return Ok(Outcome::Ready);
+            }
             (Scope::Partitions, Run::Partitions { local, merge, .. }) => {
                 self.executor(meta, target, |executor| executor.check(routes))?;
                 let mut gather = Gather::new(Random::seeded(self.random.next_u64()));
@@ -362,6 +370,8 @@ impl Worker {
             wall: self.wall,
             target,
             pump: &mut self.pump,
+            notes_events: self.shared.events().is_on(),
+            events: &mut self.events,
             woken: &mut woken,
             lookups: &mut lookups,
         };
@@ -584,7 +594,7 @@ impl Worker {
     /// A forwarded command was not executed: hold it and route it anew.
     pub(super) fn come_back(&mut self, forward: Forward) {
         let Forward { request, target, deadline, .. } = forward;
-        if matches!(request.scope, Scope::Await | Scope::Cancel) {
+        if request.scope.is_fleeting() {
             return self.deliveries.push_back((target, Delivery::Bytes(Vec::new())));
         }
         let root = self.root(target);
@@ -599,7 +609,7 @@ impl Worker {
 
     /// The link of a forwarded command broke, or its time is over, and nobody knows whether it was executed.
     pub(super) fn lost(&mut self, forward: Forward) {
-        if matches!(forward.request.scope, Scope::Await | Scope::Cancel) {
+        if forward.request.scope.is_fleeting() {
             return self.come_back(forward);
         }
         let words: SmallVec<[&[u8]; 16]> = forward.request.words.iter().collect();
@@ -640,6 +650,7 @@ pub(super) fn find(scope: Scope, args: Args<'_>) -> Option<&'static Command> {
         // Their key is where those have theirs.
         Scope::Fetch => commands::table::lookup(b"dump"),
         Scope::Apply => commands::table::lookup(b"restore"),
+        Scope::Event | Scope::Wanted => commands::table::lookup(b"publish"),
         // With one word or two more than the command has.
         Scope::Await | Scope::Cancel => {
             let more = if scope == Scope::Await { 1 } else { 2 };

@@ -93,7 +93,8 @@ impl Worker {
         if state.primary().is_none() || state.handing_over {
             return 0;
         }
-        let removed = state.expire(self.wall, self.now, keys_max);
+        let notes = self.shared.events().is_on().then_some(&mut self.events);
+        let removed = state.expire(self.wall, self.now, keys_max, notes);
         if removed == 0 {
             return 0;
         }

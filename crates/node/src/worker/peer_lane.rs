@@ -136,7 +136,7 @@ impl Worker {
     fn run_requests(&mut self, key: Key, requests: &[Brief<'_>], spots: &[Spot]) -> usize {
         let may_serve = !self.held_links.contains_key(&key) && self.shared.may_serve(self.now);
         // The ordinary way says so to those that need room.
-        let may_serve = may_serve && !self.is_out_of_memory();
+        let may_serve = may_serve && !self.wanted_events().is_on() && !self.is_out_of_memory();
         let link = self.links.get_mut(key).filter(|link| may_serve && link.refused.is_empty());
         let Some(link) = link else { return 0 };
         let mut out = std::mem::take(&mut link.scratch);

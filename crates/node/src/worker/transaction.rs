@@ -286,9 +286,11 @@ impl Worker {
                             continue;
                         }
                     };
-                    let mut all: Vec<Access<'_>> =
-                        guards.iter_mut().map(|(id, state)| access(*id, state)).collect();
-                    executor.run(&command.run, &mut all, &[], args, &mut reply);
+                    let mut all: Vec<Access<'_>> = guards
+                        .iter_mut()
+                        .map(|(id, state)| access(*id, state, executor.notes_events))
+                        .collect();
+                    executor.run((command, &command.run), &mut all, &[], args, &mut reply);
                     let positions = command.key_positions(args);
                     keys.extend(positions.filter_map(|index| args.get(index)).map(|key| (*db, key.to_vec())));
                 }
