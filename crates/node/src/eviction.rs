@@ -192,7 +192,7 @@ impl Shared {
         let garbage = state.store.take_garbage();
         // What is large is freed where no lock is held.
         drop((state, evictor, events));
-        drop(garbage);
+        self.free(garbage);
         Attempt::Evicted(queue.then_some(cell.id))
     }
 }

@@ -338,7 +338,7 @@ impl<'a> Executor<'a> {
     /// Unlocks and looks at the lease.
     fn finish(&mut self, locked: Locked<'_>, mut executed: Executed) -> Executed {
         drop(locked);
-        executed.garbage.clear();
+        executed.garbage.drain(..).for_each(|garbage| self.shared.free(garbage));
         let after = self.shared.clock.mono();
         executed.lease_lost = !self.shared.may_serve(after);
         self.now = after;

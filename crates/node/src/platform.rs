@@ -7,6 +7,7 @@ use commands::events::Events;
 use commands::host::{Authentication, ConfigError, NodeHealth, SaveError, ShutdownMode};
 use commands::info::InfoData;
 use stdx::NodeId;
+use store::Garbage;
 use store::eviction::Policy;
 
 /// The surroundings of a node.
@@ -37,6 +38,10 @@ pub trait Platform: Send + Sync {
     fn shutdown(&self, mode: ShutdownMode) -> Result<(), String>;
     /// Takes a shutdown back; false if none is under way.
     fn abort_shutdown(&self) -> bool;
+    /// Frees what is slow to free; elsewhere, if there is another thread for it.
+    fn discard(&self, garbage: Garbage) {
+        drop(garbage);
+    }
     /// Gives free memory back to the system.
     fn purge_memory(&self);
 }

@@ -19,7 +19,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 use stdx::{Clock, Mono, NodeId, PartitionId};
-use store::FilterTotals;
+use store::{FilterTotals, Garbage};
 
 /// What a node is started with.
 #[derive(Clone, Debug)]
@@ -373,7 +373,7 @@ impl Shared {
             if state.epoch == assignment.epoch {
                 let garbage = if keep { None } else { state.drop_unowned() };
                 drop(state);
-                drop(garbage);
+                garbage.into_iter().for_each(|garbage| self.free(garbage));
                 continue;
             }
             let aftermath = state.assign(self.me(), assignment, (keep, is_sole), now);
@@ -547,7 +547,7 @@ impl Shared {
         for target in aftermath.woken {
             mail[usize::from(target.worker)].push((target, Delivery::Bytes(Vec::new())));
         }
-        drop(aftermath.garbage);
+        aftermath.garbage.into_iter().for_each(|garbage| self.free(garbage));
     }
 
     /// Which keyspace events are published.
@@ -559,6 +559,13 @@ impl Shared {
     /// Takes over what the configuration says about them.
     pub(crate) fn refresh_events(&self) {
         self.events.store(self.platform.limits().events.bits(), Ordering::Relaxed);
+    }
+
+    /// Frees what changes have left behind, here if that is quick. No lock must be held.
+    pub(crate) fn free(&self, garbage: Garbage) {
+        if garbage.is_slow_to_free() {
+            self.platform.discard(garbage);
+        }
     }
 
     pub(crate) fn count(&self, worker: usize, counter: Counter, by: u64) {

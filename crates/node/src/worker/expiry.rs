@@ -101,7 +101,7 @@ impl Worker {
         let pump = state.has_peers() && !std::mem::replace(&mut state.pump_queued, true);
         let garbage = state.store.take_garbage();
         drop(state);
-        drop(garbage);
+        self.shared.free(garbage);
         self.stat(Counter::Expired, removed as u64);
         if pump {
             self.pump.push(cell.id);

@@ -210,7 +210,7 @@ impl Worker {
         }
         let Lane { closing, lookups, lock, .. } = lane;
         drop(lock);
-        drop(closing);
+        closing.garbage.into_iter().for_each(|garbage| self.shared.free(garbage));
         if away.sent > 0 {
             stats.add(Counter::Forwarded, away.sent);
         }

@@ -209,7 +209,7 @@ impl Worker {
         }
         let Lane { closing, lookups, lock, .. } = lane;
         drop(lock);
-        drop(closing);
+        closing.garbage.into_iter().for_each(|garbage| self.shared.free(garbage));
         if !replies.is_empty() {
             let started = std::mem::replace(&mut self.now, self.shared.clock.mono());
             tally.close(self.now.0 - started.0, lookups);
@@ -283,7 +283,7 @@ impl Worker {
             }
         }
         drop(lock);
-        drop(garbage);
+        garbage.into_iter().for_each(|garbage| self.shared.free(garbage));
         held.into_iter().for_each(|answer| self.shared.hold_answer(answer));
     }
 
