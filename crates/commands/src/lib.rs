@@ -6,8 +6,10 @@
 //! all it can do is emit an effect. Adding a command is one row, one function and one golden script. Must not know
 //! connections or disk.
 
+pub mod across;
 pub mod args;
 pub mod bitmap;
+mod blocking;
 pub mod client;
 pub mod cluster_commands;
 pub mod config_commands;
@@ -21,6 +23,7 @@ pub mod filter;
 pub mod flags;
 pub mod gather;
 pub mod generic;
+pub mod geo;
 pub mod glob;
 pub mod hash;
 pub mod host;
@@ -35,6 +38,7 @@ pub mod server;
 pub mod session;
 pub mod set;
 pub mod slowlog;
+pub mod sorted_set;
 pub mod string;
 pub mod table;
 pub mod transaction;

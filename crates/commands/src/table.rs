@@ -115,8 +115,8 @@ pub struct Blocking {
     pub wait: fn(Args<'_>) -> Result<Wait, String>,
     /// Whether an attempt would find something, as far as can be told without one.
     pub ready: fn(&mut ReadCtx<'_>, Args<'_>) -> bool,
-    /// The reply when there was nothing until the end.
-    pub nothing: fn(&mut Reply<'_>),
+    /// The reply where there is nothing, and whether it has waited for something or may not.
+    pub nothing: fn(&mut Reply<'_>, bool),
     /// The words of the same command on some of its keys, given by their positions; `None` if all keys must be at one
     /// primary.
     pub on_some: Option<OnSomeFn>,
@@ -310,7 +310,9 @@ impl KeySpec {
             Find::Keyword { word: keyword, one } => {
                 let is_it =
                     |at: &usize| word(*at).is_some_and(|it| it.eq_ignore_ascii_case(keyword.as_bytes()));
-                match (first..words).find(is_it) {
+                // Of several keys that are one option's, the last counts.
+                let at = if one { (first..words).rev().find(is_it) } else { (first..words).find(is_it) };
+                match at {
                     None => (first, 0, 1),
                     Some(at) if one => (at + 1, (at + 2).min(words), 1),
                     Some(at) => (at + 1, at + 1 + (words - at - 1) / 2, 1),
@@ -402,6 +404,11 @@ impl Command {
             keys.left += 1;
         }
         keys
+    }
+
+    /// The same with only those keys that it waits for, if it waits: BLMOVE not for its destination.
+    pub fn awaited(&self) -> Command {
+        Command { keys: Keys(self.keys.0.get(..1).unwrap_or_default()), ..*self }
     }
 
     /// Whether it reads or writes exactly one key, its second word, in constant time: then it may share the cost of

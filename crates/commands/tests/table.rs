@@ -42,7 +42,11 @@ fn flags_agree_with_what_runs() {
     for row in table::all() {
         let name = row.name;
         let (write, read) = (row.flags.has(Flags::WRITE), row.flags.has(Flags::READONLY));
-        let run = if let Run::Fanout { local, .. } = &row.run { *local } else { &row.run };
+        let run = match &row.run {
+            Run::Fanout { local, .. } => *local,
+            Run::Blocking(blocking) => &blocking.attempt,
+            run => run,
+        };
         match run {
             Run::Write(_) => assert!(write && !read, "{name}"),
             Run::Read(_) => assert!(read && !write, "{name}"),
@@ -77,7 +81,7 @@ fn key_specifications_fit_the_arity() {
             }
         }
         let on_keys = match row.run {
-            Run::Read(_) | Run::Write(_) | Run::Fanout { .. } => true,
+            Run::Read(_) | Run::Write(_) | Run::Fanout { .. } | Run::Blocking(_) => true,
             _ => continue,
         };
         assert_eq!(on_keys, !row.keys.specs().is_empty(), "{name}: needs keys to be routed by");

@@ -162,7 +162,7 @@ impl<'a> Executor<'a> {
         states: &mut [Held<'_>],
         mut visit: impl FnMut(&mut State, (u8, u64), &[u8]),
     ) {
-        for key in command.key_positions(args).filter_map(|index| args.get(index)) {
+        for key in command.awaited().key_positions(args).filter_map(|index| args.get(index)) {
             let id = PartitionId::of_key(key, self.cells.len());
             if let Some((_, state)) = states.iter_mut().find(|(held, _)| *held == id) {
                 let hash = state.store.hash(key);
@@ -258,7 +258,7 @@ impl<'a> Executor<'a> {
                 let before = reply.len();
                 self.run(&blocking.attempt, accesses, placed, args, reply);
                 if reply.len() == before && self.answers_nothing {
-                    (blocking.nothing)(reply);
+                    (blocking.nothing)(reply, false);
                 }
             }
             _ => unreachable!("the dispatcher sends only keyed commands here"),

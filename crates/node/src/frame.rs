@@ -51,6 +51,10 @@ pub(crate) enum Scope {
     /// Answered with nothing as soon as an attempt of this command may find something. Its last word is not the command's,
     /// but when the client began to wait.
     Await,
+    /// The value of one key, as an effect: see [`commands::across::fetch`].
+    Fetch,
+    /// Effects on one key that another node has made: see [`commands::across::apply`].
+    Apply,
     /// The request with this id, an `Await`, waits no longer. Never answered otherwise than with nothing.
     Cancel,
 }
@@ -293,6 +297,8 @@ pub(crate) fn encode_request(out: &mut Vec<u8>, id: u64, era: u64, routes: &[Rou
         Scope::Attempt => 5,
         Scope::Await => 6,
         Scope::Cancel => 7,
+        Scope::Fetch => 8,
+        Scope::Apply => 9,
     });
     out.push(request.db);
     out.push(bits_of(request.version, request.touch));
@@ -444,6 +450,8 @@ fn decode_request<'a>(reader: &mut Reader<'a>) -> Result<Frame<'a>, Malformed> {
         5 => Scope::Attempt,
         6 => Scope::Await,
         7 => Scope::Cancel,
+        8 => Scope::Fetch,
+        9 => Scope::Apply,
         _ => return Err(Malformed),
     };
     let db = reader.u8()?;

@@ -13,6 +13,7 @@
 //!
 //! Nothing here blocks, and nothing waits for another thread except for the short lock of a partition.
 
+mod across;
 mod ahead;
 mod away;
 mod blocking;

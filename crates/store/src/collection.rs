@@ -9,6 +9,7 @@ use crate::list::{self, List, ListRef};
 use crate::members::Members;
 use crate::node::Node;
 use crate::set::{self, SetRef};
+use crate::sorted_set::{self, SortedSet, SortedSetRef};
 use crate::value::ValueRef;
 use effect::{Elements, ElementsBuilder, Kind};
 
@@ -18,6 +19,7 @@ pub(crate) enum Collection {
     Hash(Members),
     List(List),
     Set(Members),
+    SortedSet(SortedSet),
 }
 
 /// How the elements of a collection change.
@@ -56,6 +58,7 @@ pub(crate) fn packed_ref(kind: Kind, packed: &[u8]) -> ValueRef<'_> {
     match kind {
         Kind::List => ValueRef::List(ListRef::packed(packed)),
         Kind::Set => ValueRef::Set(SetRef::packed(packed)),
+        Kind::SortedSet => ValueRef::SortedSet(SortedSetRef::packed(packed)),
         _ => ValueRef::Hash(HashRef::packed(packed)),
     }
 }
@@ -100,6 +103,13 @@ fn change_packed(kind: Kind, packed: &mut Vec<u8>, change: Change<'_>) -> bool {
             members.iter().for_each(|member| set::drop_packed(packed, member));
             true
         }
+        (Kind::SortedSet, Change::Whole(elements) | Change::Put(elements)) => {
+            scored(elements).all(|(score, member)| sorted_set::put_packed(packed, score, member))
+        }
+        (Kind::SortedSet, Change::Drop(members)) => {
+            members.iter().for_each(|member| sorted_set::drop_packed(packed, member));
+            true
+        }
         (_, Change::Whole(fields) | Change::Put(fields)) => {
             fields.pairs().all(|(field, value)| hash::put_packed(packed, field, value))
         }
@@ -120,6 +130,7 @@ impl Collection {
         match kind {
             Kind::List => Collection::List(List::from_packed(packed)),
             Kind::Set => Collection::Set(set::unpacked(packed, hash_seed)),
+            Kind::SortedSet => Collection::SortedSet(SortedSet::from_packed(packed, hash_seed)),
             _ => Collection::Hash(hash::unpacked(packed, hash_seed)),
         }
     }
@@ -129,6 +140,7 @@ impl Collection {
             Collection::Hash(_) => Kind::Hash,
             Collection::List(_) => Kind::List,
             Collection::Set(_) => Kind::Set,
+            Collection::SortedSet(_) => Kind::SortedSet,
         }
     }
 
@@ -137,6 +149,7 @@ impl Collection {
             Collection::Hash(members) => ValueRef::Hash(HashRef::large(members)),
             Collection::List(list) => ValueRef::List(ListRef::large(list)),
             Collection::Set(members) => ValueRef::Set(SetRef::large(members)),
+            Collection::SortedSet(set) => ValueRef::SortedSet(SortedSetRef::large(set)),
         }
     }
 
@@ -145,6 +158,7 @@ impl Collection {
         match self {
             Collection::Hash(members) | Collection::Set(members) => members.memory_bytes(),
             Collection::List(list) => list.memory_bytes(),
+            Collection::SortedSet(set) => set.memory_bytes(),
         }
     }
 
@@ -166,8 +180,19 @@ impl Collection {
             (Collection::Hash(members) | Collection::Set(members), Change::Drop(elements)) => {
                 elements.iter().for_each(|element| members.drop(element, remains));
             }
+            (Collection::SortedSet(set), Change::Whole(elements) | Change::Put(elements)) => {
+                scored(elements).for_each(|(score, member)| set.put(score, member));
+            }
+            (Collection::SortedSet(set), Change::Drop(members)) => {
+                members.iter().for_each(|member| set.drop(member, remains));
+            }
         }
     }
+}
+
+/// Scores with their members, as an effect has them; what is no score is left out.
+fn scored(elements: Elements<'_>) -> impl Iterator<Item = (f64, &[u8])> {
+    elements.pairs().filter_map(|(score, member)| Some((f64::from_le_bytes(score.try_into().ok()?), member)))
 }
 
 impl ValueRef<'_> {
@@ -178,6 +203,7 @@ impl ValueRef<'_> {
             ValueRef::Hash(hash) => Some(hash.len()),
             ValueRef::Set(set) => Some(set.len()),
             ValueRef::List(list) => Some(list.len()),
+            ValueRef::SortedSet(set) => Some(set.len()),
         }
     }
 
@@ -201,6 +227,13 @@ impl ValueRef<'_> {
             ValueRef::Set(set) => {
                 set.for_each(&mut |member| elements.push(member));
                 Kind::Set
+            }
+            ValueRef::SortedSet(set) => {
+                for (score, member) in set.iter() {
+                    elements.push(&score.to_le_bytes());
+                    elements.push(member);
+                }
+                Kind::SortedSet
             }
         };
         Some((kind, elements))

@@ -165,7 +165,7 @@ fn count_of(word: &[u8]) -> Outcome<usize> {
 }
 
 /// Writes so many elements of an end, the outermost first.
-fn reply_popped(list: &ListRef<'_>, end: End, count: usize, reply: &mut Reply<'_>) {
+pub(super) fn reply_popped(list: &ListRef<'_>, end: End, count: usize, reply: &mut Reply<'_>) {
     match end {
         End::Left => list.iter().take(count).for_each(|element| reply.bulk(element)),
         End::Right => list.iter_back_from(usize::MAX).take(count).for_each(|element| reply.bulk(element)),
@@ -173,11 +173,17 @@ fn reply_popped(list: &ListRef<'_>, end: End, count: usize, reply: &mut Reply<'_
 }
 
 fn lmpop(ctx: &mut WriteCtx<'_>, args: Args<'_>, reply: &mut Reply<'_>) {
-    let outcome = pop_first(ctx, args, reply);
+    let outcome = pop_first(ctx, args.tail(1), reply).map(|popped| {
+        if !popped {
+            reply.null_array();
+        }
+    });
     answer(reply, outcome);
 }
 
-fn pop_first(ctx: &mut WriteCtx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome<()> {
+/// Pops from the first list that there is, by the words `numkeys key ... LEFT|RIGHT [COUNT count]`; false if there is none, and
+/// nothing is written.
+pub(super) fn pop_first(ctx: &mut WriteCtx<'_>, words: &[&[u8]], reply: &mut Reply<'_>) -> Outcome<bool> {
     let positive = |word: &[u8], error| {
         integer(word)
             .ok()
@@ -185,8 +191,9 @@ fn pop_first(ctx: &mut WriteCtx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> O
             .filter(|number| *number > 0)
             .ok_or(error)
     };
-    let keys_count = positive(args.at(1), CommandError::Other("numkeys should be greater than 0"))?;
-    let options = keys_count.checked_add(2).map(|at| args.tail(at)).unwrap_or_default();
+    let [keys_count, words @ ..] = words else { return Err(CommandError::Syntax) };
+    let keys_count = positive(keys_count, CommandError::Other("numkeys should be greater than 0"))?;
+    let options = words.get(keys_count..).unwrap_or_default();
     let [end, options @ ..] = options else { return Err(CommandError::Syntax) };
     let end = End::parse(end)?;
     let count = match options {
@@ -200,7 +207,7 @@ fn pop_first(ctx: &mut WriteCtx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> O
         }
         _ => return Err(CommandError::Syntax),
     };
-    for key in args.iter().skip(2).take(keys_count) {
+    for key in words.iter().take(keys_count) {
         let Some(list) = list_of(ctx.get(key))? else { continue };
         let (mut found, count) = (Found::of(&list), count.min(list.len()));
         reply.array(2);
@@ -208,8 +215,7 @@ fn pop_first(ctx: &mut WriteCtx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> O
         reply.array(count);
         reply_popped(&list, end, count, reply);
         found.pop(ctx, key, end, count);
-        return Ok(());
+        return Ok(true);
     }
-    reply.null_array();
-    Ok(())
+    Ok(false)
 }

@@ -3,6 +3,7 @@
 //! Every change is a splice: elements at an index in place of others. A handler finds the list out first ([`Found`]) and
 //! then emits splices that follow one another in its revisions.
 
+pub mod blocking;
 pub mod ends;
 pub mod inner;
 pub mod read;

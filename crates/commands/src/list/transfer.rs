@@ -41,25 +41,32 @@ pub(crate) const COMMANDS: &[Command] = &[
 
 fn lmove(ctx: &mut WriteCtx<'_>, args: Args<'_>, reply: &mut Reply<'_>) {
     let ends = End::parse(args.at(3)).and_then(|from| Ok((from, End::parse(args.at(4))?)));
-    let outcome = ends.and_then(|ends| transfer(ctx, (args.at(1), args.at(2)), ends, reply));
-    answer(reply, outcome);
+    let outcome = ends.and_then(|ends| move_element(ctx, (args.at(1), args.at(2)), ends, reply));
+    answer_null(reply, outcome);
 }
 
 fn rpoplpush(ctx: &mut WriteCtx<'_>, args: Args<'_>, reply: &mut Reply<'_>) {
-    let outcome = transfer(ctx, (args.at(1), args.at(2)), (End::Right, End::Left), reply);
+    let outcome = move_element(ctx, (args.at(1), args.at(2)), (End::Right, End::Left), reply);
+    answer_null(reply, outcome);
+}
+
+fn answer_null(reply: &mut Reply<'_>, outcome: Outcome<bool>) {
+    let outcome = outcome.map(|moved| {
+        if !moved {
+            reply.null();
+        }
+    });
     answer(reply, outcome);
 }
 
-fn transfer(
+/// Moves an element and answers with it; false if there is none, and nothing is written.
+pub(super) fn move_element(
     ctx: &mut WriteCtx<'_>,
     (source, destination): (&[u8], &[u8]),
     (from, to): (End, End),
     reply: &mut Reply<'_>,
-) -> Outcome<()> {
-    let Some(list) = list_of(ctx.get(source))? else {
-        reply.null();
-        return Ok(());
-    };
+) -> Outcome<bool> {
+    let Some(list) = list_of(ctx.get(source))? else { return Ok(false) };
     let element = match from {
         End::Left => list.iter().next(),
         End::Right => list.iter_back_from(usize::MAX).next(),
@@ -73,7 +80,7 @@ fn transfer(
         taken.pop(ctx, source, from, 1);
     }
     reply.bulk(&element);
-    Ok(())
+    Ok(true)
 }
 
 /// Within one list. That of a single element is written as it is, so that whoever watches it learns of a change, as in Redis.

@@ -90,6 +90,16 @@ impl Cluster {
                 gather.finish(*merge, &mut Reply::new(out, self.version));
             }
             Run::Scan => self.scan(args, out),
+            Run::Blocking(blocking) => match (blocking.wait)(args) {
+                Err(error) => Reply::new(out, self.version).error(&error),
+                Ok(_) => {
+                    let keys = command.key_positions(args);
+                    self.local(&blocking.attempt, self.partitions_of(keys, args), args, out);
+                    if out.is_empty() {
+                        (blocking.nothing)(&mut Reply::new(out, self.version), true);
+                    }
+                }
+            },
             run => {
                 let keys = command.key_positions(args);
                 self.local(run, self.partitions_of(keys, args), args, out);
@@ -252,7 +262,12 @@ pub(crate) fn data_commands() -> impl Iterator<Item = &'static Command> {
     table::all().iter().filter(|command| {
         let on_data = matches!(
             command.run,
-            Run::Read(_) | Run::Write(_) | Run::Fanout { .. } | Run::Partitions { .. } | Run::Scan
+            Run::Read(_)
+                | Run::Write(_)
+                | Run::Fanout { .. }
+                | Run::Blocking(_)
+                | Run::Partitions { .. }
+                | Run::Scan
         );
         on_data && !command.keys.specs().iter().any(|spec| spec.flags.has(table::KeyFlags::NOT_KEY))
     })

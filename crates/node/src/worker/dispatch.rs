@@ -11,6 +11,7 @@ use crate::routing::Destination;
 use crate::spot::Spot;
 use crate::stats::Counter;
 use crate::target::{Delivery, Key, Owner, Target};
+use commands::across;
 use commands::generic::scan;
 use commands::{Args, Command, Flags, Gather, Run};
 use protocol::{Reply, Version};
@@ -134,9 +135,16 @@ impl Worker {
             (Scope::Keys, Run::Nodes { merge, .. }) => {
                 Some(self.scatter_nodes(command, args, meta, merge, target, out))
             }
-            (Scope::Keys | Scope::Transaction | Scope::Watch | Scope::Partitions | Scope::Attempt, _) => {
-                self.attempt_routed(command, args, meta, target, out)
-            }
+            (
+                Scope::Keys
+                | Scope::Transaction
+                | Scope::Watch
+                | Scope::Partitions
+                | Scope::Attempt
+                | Scope::Fetch
+                | Scope::Apply,
+                _,
+            ) => self.attempt_routed(command, args, meta, target, out),
             (Scope::Node, _) => self.run_here(command, args, meta, &[], target, out).ok(),
             // Neither is routed anew: see `come_back`.
             (Scope::Await | Scope::Cancel, _) => Some(Outcome::Ready),
@@ -168,6 +176,9 @@ impl Worker {
                 (Scope::Keys, Run::Fanout { group, merge, .. }) => {
                     self.scatter_keys(command, args, meta, (usize::from(group), merge), target)
                 }
+                (Scope::Keys, Run::Read(_) | Run::Write(_)) | (Scope::Attempt, Run::Blocking(_)) => {
+                    self.attempt_across(command, args, meta, target, out)
+                }
                 _ => {
                     Reply::new(out, meta.version).error(CROSS_SLOT);
                     Some(Outcome::Ready)
@@ -190,7 +201,9 @@ impl Worker {
         if !meta.partitions.is_empty() {
             return Some(SmallVec::from_slice(meta.partitions));
         }
-        if let (Scope::Keys, true, [spot]) = (meta.scope, command.is_brief(), meta.spots) {
+        if let (Scope::Keys, [spot]) = (meta.scope, meta.spots)
+            && command.is_brief()
+        {
             return Some(SmallVec::from_iter([spot.partition]));
         }
         let mut partitions: SmallVec<[PartitionId; 2]> = match meta.scope {
@@ -292,6 +305,14 @@ impl Worker {
             (Scope::Cancel, _) => {
                 return self.run_cancel(command, args, meta, routes, target);
             }
+            (Scope::Fetch, _) => self.executor(meta, target, |executor| {
+                let mut reply = Reply::new(out, meta.version);
+                executor.keys(command, &Run::Read(across::fetch), (args, &[]), routes, &mut reply)
+            })?,
+            (Scope::Apply, _) => self.executor(meta, target, |executor| {
+                let mut reply = Reply::new(out, meta.version);
+                executor.keys(command, &Run::Write(across::apply), (args, &[]), routes, &mut reply)
+            })?,
             (_, Run::Read(_) | Run::Write(_) | Run::Fanout { .. } | Run::Blocking(_)) => {
                 let mut reply = Reply::new(out, meta.version);
                 self.executor(meta, target, |executor| {
@@ -616,6 +637,9 @@ pub(super) fn find(scope: Scope, args: Args<'_>) -> Option<&'static Command> {
         Scope::Transaction => commands::table::lookup(b"exec"),
         Scope::Watch => commands::table::lookup(b"watch"),
         Scope::Keys | Scope::Partitions | Scope::Node | Scope::Attempt => commands::find(args).ok(),
+        // Their key is where those have theirs.
+        Scope::Fetch => commands::table::lookup(b"dump"),
+        Scope::Apply => commands::table::lookup(b"restore"),
         // With one word or two more than the command has.
         Scope::Await | Scope::Cancel => {
             let more = if scope == Scope::Await { 1 } else { 2 };

@@ -77,6 +77,13 @@ impl Cluster {
         ClientId(self.clients.len() - 1)
     }
 
+    /// Closes the connection of a client.
+    pub(crate) fn close(&mut self, client: ClientId) {
+        let client = &mut self.clients[client.0];
+        client.is_open = false;
+        self.nodes[client.node].workers[client.worker].closed(client.key);
+    }
+
     /// Writes a command: words separated by spaces.
     pub(crate) fn send(&mut self, client: ClientId, command: &str) {
         let words: Vec<&[u8]> = command.split(' ').map(str::as_bytes).collect();
