@@ -221,7 +221,11 @@ impl Worker {
         let target = self.target(Owner::Connection(key), connection.next_slot());
         connection.in_flight_version = self.routing.version().0;
         let discard = connection.discards(mode);
-        connection.await_reply(false, discard);
+        // What follows must find the database and the protocol that the transaction chooses.
+        let changes_session = entries
+            .iter()
+            .any(|entry| matches!(entry, Entry::Here { command: Command { run: Run::Session(_), .. }, .. }));
+        connection.await_reply(changes_session, discard);
         let version = connection.session.version;
         let plan = ExecPlan { connection: key, entries, keyed: None };
         let gathering = self.gatherings.insert(Gathering::new(target, version, Kind::Exec(plan), 1));
@@ -451,7 +455,7 @@ impl Worker {
     }
 }
 
-fn end_transaction(connection: &mut Connection) {
+pub(super) fn end_transaction(connection: &mut Connection) {
     connection.transaction = None;
     connection.watches.clear();
     (connection.session.in_multi, connection.session.multi_len) = (false, 0);
