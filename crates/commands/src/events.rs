@@ -204,7 +204,6 @@ fn name_of(command: &Command, args: Args<'_>, effect: &Effect<'_>) -> Option<(&'
         Effect::PutElements { .. } => true,
         _ => false,
     };
-    let left = |at: usize| args.is(at, "LEFT");
     let name = match command.name {
         "setex" | "psetex" | "setnx" | "mset" | "msetnx" | "getset" | "bitop" => "set",
         "incr" | "decr" | "decrby" => "incrby",
@@ -215,32 +214,8 @@ fn name_of(command: &Command, args: Args<'_>, effect: &Effect<'_>) -> Option<(&'
         "rpushx" => "rpush",
         "blpop" => "lpop",
         "brpop" => "rpop",
-        "lmpop" | "blmpop" => {
-            let at = args
-                .iter()
-                .rposition(|word| word.eq_ignore_ascii_case(b"LEFT") || word.eq_ignore_ascii_case(b"RIGHT"));
-            if at.is_some_and(left) { "lpop" } else { "rpop" }
-        }
-        "lmove" | "blmove" if adds => {
-            if left(4) {
-                "lpush"
-            } else {
-                "rpush"
-            }
-        }
-        "lmove" | "blmove" => {
-            if left(3) {
-                "lpop"
-            } else {
-                "rpop"
-            }
-        }
-        "rpoplpush" | "brpoplpush" => {
-            if adds {
-                "lpush"
-            } else {
-                "rpop"
-            }
+        "lmpop" | "blmpop" | "lmove" | "blmove" | "rpoplpush" | "brpoplpush" => {
+            name_by_end(command, args, adds)
         }
         "smove" => {
             if adds {
@@ -275,6 +250,25 @@ fn name_of(command: &Command, args: Args<'_>, effect: &Effect<'_>) -> Option<(&'
         name => name,
     };
     Some((name, class_of(command)?))
+}
+
+/// The event of a command on lists whose ends are given by its words.
+fn name_by_end(command: &Command, args: Args<'_>, adds: bool) -> &'static str {
+    let is_left = match command.name {
+        "lmove" | "blmove" => args.is(if adds { 4 } else { 3 }, "LEFT"),
+        "rpoplpush" | "brpoplpush" => adds,
+        _ => {
+            let is_end =
+                |word: &&[u8]| word.eq_ignore_ascii_case(b"LEFT") || word.eq_ignore_ascii_case(b"RIGHT");
+            args.iter().rfind(is_end).is_some_and(|word| word.eq_ignore_ascii_case(b"LEFT"))
+        }
+    };
+    match (adds, is_left) {
+        (true, true) => "lpush",
+        (true, false) => "rpush",
+        (false, true) => "lpop",
+        (false, false) => "rpop",
+    }
 }
 
 fn class_of(command: &Command) -> Option<u32> {

@@ -21,6 +21,7 @@ pub(crate) mod connections;
 mod dispatch;
 mod events;
 mod expiry;
+mod forwards;
 mod gather;
 mod lane;
 mod links;
