@@ -17,7 +17,7 @@ use crate::blocked::Client;
 use crate::execute::Refusal;
 use crate::frame::{Request, Route, Scope, Words};
 use crate::routing::Destination;
-use crate::target::{Delivery, Key, Owner, Target};
+use crate::target::{Delivery, Key, Owner, Target, wakes};
 use commands::across::across;
 use commands::host::Unblock;
 use commands::table::{Blocking, Wait};
@@ -441,7 +441,7 @@ impl Worker {
         if !any && workers == 1 {
             self.shared.has_blocked.store(false, Ordering::Relaxed);
         }
-        self.deliveries.extend(woken.into_iter().map(|target| (target, Delivery::Bytes(Vec::new()))));
+        self.deliveries.extend(woken.into_iter().map(wakes));
     }
 
     /// Notes for INFO, CLIENT LIST and CLIENT UNBLOCK that a client is blocked, or no longer.

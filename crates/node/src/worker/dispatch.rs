@@ -10,7 +10,7 @@ use crate::frame::{Request, Route, Scope, Words};
 use crate::routing::Destination;
 use crate::spot::Spot;
 use crate::stats::Counter;
-use crate::target::{Delivery, Owner, Target};
+use crate::target::{Delivery, Owner, Target, wakes};
 use commands::across;
 use commands::generic::scan;
 use commands::{Args, Command, Gather, Run};
@@ -378,7 +378,7 @@ impl Worker {
         let result = run(&mut executor);
         let now = executor.now;
         self.now = now;
-        self.deliveries.extend(woken.into_iter().map(|target| (target, Delivery::Bytes(Vec::new()))));
+        self.deliveries.extend(woken.into_iter().map(wakes));
         if lookups.0 > 0 {
             self.stat(Counter::Hits, lookups.0);
         }
