@@ -18,6 +18,7 @@ pub mod context;
 mod distinct;
 pub mod docs;
 pub mod error;
+pub mod events;
 pub mod express;
 pub mod filter;
 pub mod flags;

@@ -68,7 +68,12 @@ impl Host for NodeHost<'_> {
     }
 
     fn config_set(&mut self, pairs: &[(&str, &[u8])]) -> Result<(), ConfigError> {
-        self.shared.platform.config_set(pairs)
+        self.shared.platform.config_set(pairs)?;
+        if pairs.iter().any(|(name, _)| *name == "notify-keyspace-events") {
+            self.shared.refresh_events();
+            self.shared.post(usize::from(self.worker), Mail::WantEvents);
+        }
+        Ok(())
     }
 
     fn config_rewrite(&mut self) -> Result<(), String> {

@@ -3,9 +3,11 @@
 //! The node has no files, sockets or threads. The `hypercache` crate implements this trait with the directive table
 //! and the operating system; the simulator and tests give a small one of their own.
 
+use commands::events::Events;
 use commands::host::{Authentication, ConfigError, NodeHealth, SaveError, ShutdownMode};
 use commands::info::InfoData;
 use stdx::NodeId;
+use store::Garbage;
 use store::eviction::Policy;
 
 /// The surroundings of a node.
@@ -36,6 +38,10 @@ pub trait Platform: Send + Sync {
     fn shutdown(&self, mode: ShutdownMode) -> Result<(), String>;
     /// Takes a shutdown back; false if none is under way.
     fn abort_shutdown(&self) -> bool;
+    /// Frees what is slow to free; elsewhere, if there is another thread for it.
+    fn discard(&self, garbage: Garbage) {
+        drop(garbage);
+    }
     /// Gives free memory back to the system.
     fn purge_memory(&self);
 }
@@ -65,6 +71,8 @@ pub struct Limits {
     pub eviction: Policy,
     /// Idle clients are closed after so many seconds; 0: never.
     pub idle_seconds_max: u64,
+    /// Which keyspace events are published.
+    pub events: Events,
 }
 
 impl Default for Limits {
@@ -81,6 +89,7 @@ impl Default for Limits {
             memory_bytes_max: 0,
             eviction: Policy::NoEviction,
             idle_seconds_max: 0,
+            events: Events::NONE,
         }
     }
 }

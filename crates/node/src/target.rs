@@ -114,6 +114,8 @@ pub(crate) enum Mail {
     Publish(Vec<crate::pubsub::Outgoing>),
     /// Close a connection.
     Kill(Key),
+    /// Tell the other nodes which keyspace events are wanted.
+    WantEvents,
     /// End the waiting of a connection's command.
     Unblock(Key, commands::host::Unblock),
     /// Run a request for somebody outside.

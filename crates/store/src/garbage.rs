@@ -6,6 +6,11 @@ use crate::list::Dropped;
 use crate::memory::allocation_bytes;
 use crate::node::Node;
 
+/// Freeing so many allocations takes some hundred microseconds.
+const SLOW_ALLOCATIONS: u64 = 2_000;
+/// Least bytes of an allocation of a long list, about.
+const LIST_CHUNK_BYTES: usize = 1_024;
+
 /// What changes left behind that may take long to free. Drop it where no lock is held.
 #[derive(Debug, Default)]
 #[must_use = "garbage is handed out to be dropped where no lock is held"]
@@ -34,6 +39,13 @@ impl Garbage {
         self.databases.is_empty() && self.remains.is_empty()
     }
 
+    /// Whether dropping it takes so long that it is worth another thread: the nodes and elements in it, each an allocation or so.
+    pub fn is_slow_to_free(&self) -> bool {
+        let databases: u64 = self.databases.iter().map(|database| database.table().len()).sum();
+        let remains: usize = self.remains.iter().map(Remains::allocations).sum();
+        databases + remains as u64 > SLOW_ALLOCATIONS
+    }
+
     /// Memory that dropping it frees.
     pub fn memory_bytes(&self) -> u64 {
         let databases: usize = self.databases.iter().map(Database::bytes).sum();
@@ -43,6 +55,15 @@ impl Garbage {
 }
 
 impl Remains {
+    /// Roughly how many allocations there are.
+    fn allocations(&self) -> usize {
+        match self {
+            Remains::Node(node) => node.value().elements_len().unwrap_or(1),
+            Remains::Pieces(_) | Remains::SubFilter(_) => 1,
+            Remains::ListParts(parts) => parts.memory_bytes() / LIST_CHUNK_BYTES,
+        }
+    }
+
     fn bytes(&self) -> usize {
         match self {
             Remains::Node(node) => node.bytes(),

@@ -210,7 +210,7 @@ impl Worker {
         }
         let Lane { closing, lookups, lock, .. } = lane;
         drop(lock);
-        drop(closing);
+        closing.garbage.into_iter().for_each(|garbage| self.shared.free(garbage));
         if away.sent > 0 {
             stats.add(Counter::Forwarded, away.sent);
         }
@@ -233,6 +233,7 @@ impl Worker {
             && !(0..TIMED_RUN_US).contains(&slow_us)
             && !self.shared.is_paused.load(Ordering::Acquire)
             && !self.shared.is_loading.load(Ordering::Acquire)
+            && !self.wanted_events().is_on()
             && !self.is_out_of_memory()
             && self.shared.may_serve(self.now)
     }
@@ -331,7 +332,7 @@ impl Lane<'_> {
             self.lookups.1 += u64::from(!hit);
         } else {
             let value = value()?;
-            let access = &mut access(spot.partition, state);
+            let access = &mut access(spot.partition, state, false);
             express::set(access, self.client, (key, value), spot.locator, &mut reply);
         }
         Some(self.closing.conclude(state, self.client.db, spot))
@@ -377,7 +378,7 @@ impl Lane<'_> {
         out: &mut Vec<u8>,
     ) -> Option<Closed> {
         let state = self.lock.go(self.cells, spot.partition).filter(|state| state.serves(reign))?;
-        let mut access = [access(spot.partition, state)];
+        let mut access = [access(spot.partition, state, false)];
         let placed = [Placed { key: args.at(1), locator: spot.locator, access: 0 }];
         let mut reply = Reply::new(out, self.version);
         let (partitions, Client { db, touch, now }) = (self.cells.len(), self.client);

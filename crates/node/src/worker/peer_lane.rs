@@ -136,7 +136,7 @@ impl Worker {
     fn run_requests(&mut self, key: Key, requests: &[Brief<'_>], spots: &[Spot]) -> usize {
         let may_serve = !self.held_links.contains_key(&key) && self.shared.may_serve(self.now);
         // The ordinary way says so to those that need room.
-        let may_serve = may_serve && !self.is_out_of_memory();
+        let may_serve = may_serve && !self.wanted_events().is_on() && !self.is_out_of_memory();
         let link = self.links.get_mut(key).filter(|link| may_serve && link.refused.is_empty());
         let Some(link) = link else { return 0 };
         let mut out = std::mem::take(&mut link.scratch);
@@ -209,7 +209,7 @@ impl Worker {
         }
         let Lane { closing, lookups, lock, .. } = lane;
         drop(lock);
-        drop(closing);
+        closing.garbage.into_iter().for_each(|garbage| self.shared.free(garbage));
         if !replies.is_empty() {
             let started = std::mem::replace(&mut self.now, self.shared.clock.mono());
             tally.close(self.now.0 - started.0, lookups);
@@ -283,7 +283,7 @@ impl Worker {
             }
         }
         drop(lock);
-        drop(garbage);
+        garbage.into_iter().for_each(|garbage| self.shared.free(garbage));
         held.into_iter().for_each(|answer| self.shared.hold_answer(answer));
     }
 

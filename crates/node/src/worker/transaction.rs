@@ -195,24 +195,7 @@ impl Worker {
         let mut partitions: Vec<PartitionId> =
             watches.iter().map(|watched| PartitionId::of_key(&watched.key, count)).collect();
         let mut words = encode_watches(&watches);
-        let mut entries = Vec::with_capacity(transaction.queue.len());
-        for Queued { command, db, words: queued } in transaction.queue {
-            if is_keyed(command) {
-                let list: SmallVec<[&[u8]; 16]> = queued.iter().collect();
-                let args = Args::new(&list);
-                partitions.extend(
-                    command
-                        .key_positions(args)
-                        .filter_map(|index| args.get(index))
-                        .map(|key| PartitionId::of_key(key, count)),
-                );
-                words.push(&command_header(db, list.len()));
-                list.iter().for_each(|word| words.push(word));
-                entries.push(Entry::Keyed);
-            } else {
-                entries.push(Entry::Here { command, db, words: queued });
-            }
-        }
+        let entries = entries_of(transaction.queue, count, &mut partitions, &mut words);
         partitions.sort_unstable();
         partitions.dedup();
         if self.routing.destination(&partitions) == crate::routing::Destination::Split {
@@ -290,9 +273,11 @@ impl Worker {
                             continue;
                         }
                     };
-                    let mut all: Vec<Access<'_>> =
-                        guards.iter_mut().map(|(id, state)| access(*id, state)).collect();
-                    executor.run(&command.run, &mut all, &[], args, &mut reply);
+                    let mut all: Vec<Access<'_>> = guards
+                        .iter_mut()
+                        .map(|(id, state)| access(*id, state, executor.notes_events))
+                        .collect();
+                    executor.run((command, &command.run), &mut all, &[], args, &mut reply);
                     let positions = command.key_positions(args);
                     keys.extend(positions.filter_map(|index| args.get(index)).map(|key| (*db, key.to_vec())));
                 }
@@ -458,6 +443,30 @@ pub(super) fn end_transaction(connection: &mut Connection) {
     connection.watches.clear();
     (connection.session.in_multi, connection.session.multi_len) = (false, 0);
     connection.session.watching = 0;
+}
+
+/// What is to be done for each queued command: those on keys go to their primary, as `words`, with the `partitions` of their keys.
+fn entries_of(
+    queue: Vec<Queued>,
+    count: u16,
+    partitions: &mut Vec<PartitionId>,
+    words: &mut Words,
+) -> Vec<Entry> {
+    let mut entries = Vec::with_capacity(queue.len());
+    for Queued { command, db, words: queued } in queue {
+        if !is_keyed(command) {
+            entries.push(Entry::Here { command, db, words: queued });
+            continue;
+        }
+        let list: SmallVec<[&[u8]; 16]> = queued.iter().collect();
+        let args = Args::new(&list);
+        let keys = command.key_positions(args).filter_map(|index| args.get(index));
+        partitions.extend(keys.map(|key| PartitionId::of_key(key, count)));
+        words.push(&command_header(db, list.len()));
+        list.iter().for_each(|word| words.push(word));
+        entries.push(Entry::Keyed);
+    }
+    entries
 }
 
 fn is_keyed(command: &Command) -> bool {

@@ -290,7 +290,12 @@ fn new_node(setup: &Setup, clock: &Clock, index: usize, book: Option<Arc<book::B
         }
         _ => Limits::default(),
     };
-    let shared = Shared::new(config, clock.clone(), Arc::new(platform::TestPlatform { limits }), 7);
+    let shared = Shared::new(
+        config,
+        clock.clone(),
+        Arc::new(platform::TestPlatform { limits, ..platform::TestPlatform::default() }),
+        7,
+    );
     if let Some(book) = &book {
         book.restore(&shared, setup.partitions);
         shared.set_journal(Arc::clone(book) as Arc<dyn node::Journal>);

@@ -1,13 +1,17 @@
 //! The process around a node of the harness: no files, no password.
 
+use commands::events::Events;
 use commands::host::{Authentication, ConfigError, NodeHealth, SaveError, ShutdownMode};
 use commands::info::InfoData;
 use node::{Limits, Platform};
+use std::sync::atomic::{AtomicU32, Ordering};
 use stdx::NodeId;
 
 #[derive(Default)]
 pub(crate) struct TestPlatform {
     pub(crate) limits: Limits,
+    /// What CONFIG SET has asked for since.
+    pub(crate) events: AtomicU32,
 }
 
 impl Platform for TestPlatform {
@@ -16,6 +20,12 @@ impl Platform for TestPlatform {
     }
 
     fn config_set(&self, pairs: &[(&str, &[u8])]) -> Result<(), ConfigError> {
+        if let [("notify-keyspace-events", letters)] = pairs
+            && let Some(events) = std::str::from_utf8(letters).ok().and_then(Events::parse)
+        {
+            self.events.store(events.bits(), Ordering::Relaxed);
+            return Ok(());
+        }
         let name = pairs.first().map_or(String::new(), |(name, _)| (*name).to_owned());
         Err(ConfigError::Unknown { name })
     }
@@ -33,7 +43,7 @@ impl Platform for TestPlatform {
     }
 
     fn limits(&self) -> Limits {
-        self.limits
+        Limits { events: Events::from_bits(self.events.load(Ordering::Relaxed)), ..self.limits }
     }
 
     fn complete_info(&self, _info: &mut InfoData) {}

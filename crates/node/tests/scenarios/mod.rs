@@ -6,6 +6,7 @@ mod blocking;
 mod chaos;
 mod commit;
 mod coordinator;
+mod events;
 mod filters;
 mod leases;
 mod order;
