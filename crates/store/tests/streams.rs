@@ -58,6 +58,8 @@ fn with_change(random: &mut Random, stream: Option<&Stream>, then: &mut dyn FnMu
             let last = StreamId { ms: top.ms, seq: top.seq + random.below(3) };
             then(StreamChange::SetId { last, added: at.0 + 5_000, deleted: StreamId::MIN });
         }
+        // A command on a group has seen that it is there.
+        11..16 if stream.is_none_or(|stream| stream.group(group).is_none()) => {}
         11 => then(StreamChange::RemoveGroup { group }),
         12 => then(StreamChange::PutConsumer { group, consumer, seen: at, active: None }),
         13 => then(StreamChange::RemoveConsumer { group, consumer }),
