@@ -64,6 +64,7 @@ impl Remains {
             Remains::Node(node) => node.value().elements_len().unwrap_or(1),
             Remains::Pieces(_) | Remains::SubFilter(_) => 1,
             Remains::ListParts(parts) => parts.memory_bytes() / LIST_CHUNK_BYTES,
+            Remains::StreamParts(parts) => parts.allocations(),
         }
     }
 

@@ -342,6 +342,14 @@ impl Stream {
 }
 
 impl StreamParts {
+    /// Roughly how many allocations there are.
+    pub(crate) fn allocations(&self) -> usize {
+        match self {
+            StreamParts::Blocks(blocks) => blocks.len(),
+            StreamParts::Group(group) => group.pending_len(),
+        }
+    }
+
     /// What dropping it frees.
     pub(crate) fn memory_bytes(&self) -> usize {
         match self {
