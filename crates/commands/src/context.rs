@@ -254,6 +254,22 @@ impl WriteCtx<'_> {
         Some(outcome)
     }
 
+    /// What a command that only reads may use, of the same partitions.
+    pub fn reading<T>(&mut self, policy: Policy, body: impl FnOnce(&mut ReadCtx<'_>) -> T) -> T {
+        let nothing = AccessSet { partitions: 0, accesses: &mut [], placed: &[], at: 0, lookups: (0, 0) };
+        let set = std::mem::replace(&mut self.set, nothing);
+        let mut context = ReadCtx { db: self.db, now: self.now, touch: self.touch, policy, set };
+        let outcome = body(&mut context);
+        self.set = context.set;
+        outcome
+    }
+
+    /// Whether the partition of this key is among those of the command.
+    pub fn has_partition_of(&self, key: &[u8]) -> bool {
+        let id = PartitionId::of_key(key, self.set.partitions);
+        self.set.accesses.iter().any(|access| access.id == id)
+    }
+
     /// Runs `body` and visits the effects that it has had in each partition, encoded.
     pub fn noting_effects(&mut self, body: impl FnOnce(&mut Self), mut visit: impl FnMut(&[u8])) {
         let lens: Vec<usize> = self.set.accesses.iter().map(|access| access.record.bytes().len()).collect();

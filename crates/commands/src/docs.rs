@@ -114,7 +114,7 @@ fn place(row: &Command) -> &'static str {
         Run::Blocking(Blocking { on_some: Some(_), .. }) => "spread",
         Run::Read(_) if may_name_several_keys(row) => "gathered",
         Run::Write(_) | Run::Blocking(_) if across(row).is_some() => "gathered",
-        Run::Read(_) | Run::Write(_) | Run::Blocking(_) => "primary",
+        Run::Read(_) | Run::Write(_) | Run::Blocking(_) | Run::Script(_) => "primary",
         Run::Fanout { .. } => "spread",
         Run::Partitions { .. } | Run::Scan | Run::Nodes { .. } => "cluster",
         Run::Session(_) | Run::Connection | Run::Container => "node",

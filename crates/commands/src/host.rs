@@ -63,6 +63,15 @@ pub trait Host {
     /// Subscribers of one name on this node.
     fn subscriber_count(&self, kind: ChannelKind, name: &[u8]) -> u64;
 
+    /// Remembers a script; its digest, or the error reply if it does not compile.
+    fn script_load(&mut self, body: &[u8]) -> Result<String, String>;
+    /// Whether a script of this digest is remembered.
+    fn script_exists(&self, digest: &[u8]) -> bool;
+    /// Forgets all scripts.
+    fn script_flush(&mut self);
+    /// Ends the script that runs; the error reply if there is none.
+    fn script_kill(&mut self) -> Result<(), String>;
+
     /// The newest `count` slow commands, newest first.
     fn slowlog(&self, count: usize) -> Vec<SlowlogEntry>;
     /// Entries in the slow log.

@@ -35,6 +35,7 @@ pub mod list;
 pub mod lookup;
 pub mod pubsub;
 mod sample;
+pub mod scripting;
 pub mod server;
 pub mod session;
 pub mod set;

@@ -162,6 +162,8 @@ const FAMILIES: &[&[Command]] = &[
     crate::filter::bloom_write::COMMANDS,
     crate::filter::bloom_read::COMMANDS,
     crate::filter::pieces::COMMANDS,
+    crate::scripting::COMMANDS,
+    crate::scripting::cache::COMMANDS,
     crate::connection::COMMANDS,
     crate::client::COMMANDS,
     crate::pubsub::COMMANDS,

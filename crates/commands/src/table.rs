@@ -77,6 +77,8 @@ pub enum Run {
     },
     /// Waits for data where there is none: see [`Blocking`].
     Blocking(&'static Blocking),
+    /// Runs a script on keys of one primary; the node has the engine.
+    Script(Scripted),
     /// Runs once in each partition, one locked at a time; the gathered results are merged over partitions and nodes.
     Partitions {
         /// One partition's part.
@@ -101,6 +103,19 @@ pub enum Run {
     Connection,
     /// Only a container of subcommands; [`find`] never yields it.
     Container,
+}
+
+/// How a script is given.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Scripted {
+    /// EVAL: the script itself.
+    Eval,
+    /// EVALSHA: its digest.
+    EvalSha,
+    /// EVAL_RO.
+    EvalReadOnly,
+    /// EVALSHA_RO.
+    EvalShaReadOnly,
 }
 
 /// A command that may wait for data.

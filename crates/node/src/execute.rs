@@ -9,6 +9,7 @@ use crate::blocked::Client;
 use crate::cells::{Cells, Held, Locked};
 use crate::frame::Route;
 use crate::partition::State;
+use crate::pubsub::Outgoing;
 use crate::shared::Shared;
 use crate::spot::Spot;
 use crate::target::Target;
@@ -16,6 +17,7 @@ use commands::events::{Event, events_of};
 use commands::table::Blocking;
 use commands::{Access, Args, Command, Gather, Placed, ReadCtx, Run, WriteCtx};
 use protocol::Reply;
+use scripting::Engine;
 use smallvec::SmallVec;
 use std::sync::atomic::Ordering;
 use stdx::{Mono, PartitionId, Wall};
@@ -65,6 +67,10 @@ pub(crate) struct Executor<'a> {
     /// Whether anybody wants to know what happens to keys, and what has.
     pub(crate) notes_events: bool,
     pub(crate) events: &'a mut Vec<Event>,
+    /// What runs scripts, made when it is first needed.
+    pub(crate) engine: &'a mut Option<Box<Engine>>,
+    /// Messages for subscribers here.
+    pub(crate) outgoing: &'a mut Vec<Outgoing>,
     /// Clients who wait for data and may find some now.
     pub(crate) woken: &'a mut Vec<Target>,
     /// Hits and misses of reads.
@@ -267,6 +273,9 @@ impl<'a> Executor<'a> {
                     write(&mut context, args, reply);
                 }
             }
+            Run::Script(_) => {
+                self.run_script(command, args, accesses, reply);
+            }
             Run::Fanout { local, .. } => self.run((command, local), accesses, placed, args, reply),
             Run::Blocking(blocking) => {
                 let before = reply.len();
@@ -279,13 +288,13 @@ impl<'a> Executor<'a> {
         }
     }
 
-    fn lock(&self, routes: &[Route]) -> Result<Locked<'a>, Refusal> {
+    pub(crate) fn lock(&self, routes: &[Route]) -> Result<Locked<'a>, Refusal> {
         let cells: &'a Cells = self.cells;
         cells.lock(routes).ok_or(Refusal::Behind)
     }
 
     /// Whether the partitions of `routes`, now locked, may run a command: right reign, primary, nothing under way, a lease.
-    fn admit(&self, routes: &[Route], states: &[Held<'_>]) -> Result<(), Refusal> {
+    pub(crate) fn admit(&self, routes: &[Route], states: &[Held<'_>]) -> Result<(), Refusal> {
         if states.len() != routes.len() {
             return Err(Refusal::Behind);
         }
@@ -305,7 +314,7 @@ impl<'a> Executor<'a> {
 
     /// Logs what was written and registers the reply with every partition whose commits it has to wait for; `seen` names
     /// the counter of what it read.
-    fn close(&mut self, states: &mut [Held<'_>], seen: impl Fn(&State) -> u64) -> Executed {
+    pub(crate) fn close(&mut self, states: &mut [Held<'_>], seen: impl Fn(&State) -> u64) -> Executed {
         let mut executed = Executed::default();
         let mut counters: SmallVec<[u64; 2]> = SmallVec::new();
         for (id, state) in states.iter_mut() {
@@ -336,7 +345,7 @@ impl<'a> Executor<'a> {
     }
 
     /// Unlocks and looks at the lease.
-    fn finish(&mut self, locked: Locked<'_>, mut executed: Executed) -> Executed {
+    pub(crate) fn finish(&mut self, locked: Locked<'_>, mut executed: Executed) -> Executed {
         drop(locked);
         executed.garbage.drain(..).for_each(|garbage| self.shared.free(garbage));
         let after = self.shared.clock.mono();

@@ -13,6 +13,7 @@ use commands::host::{
 };
 use commands::info::{CommandStats, InfoData, KeyspaceInfo, ReplicaInfo, SyncInfo};
 use commands::session::ChannelKind;
+use scripting::{Engine, Script, ScriptError, Settings};
 use std::sync::atomic::Ordering;
 use stdx::{Mono, NodeId, PartitionId, Slot, Wall};
 
@@ -161,6 +162,30 @@ impl Host for NodeHost<'_> {
 
     fn subscriber_count(&self, kind: ChannelKind, name: &[u8]) -> u64 {
         self.shared.registry.count(kind, name)
+    }
+
+    fn script_load(&mut self, body: &[u8]) -> Result<String, String> {
+        let text = |error: ScriptError| String::from_utf8_lossy(error.text()).into_owned();
+        let script = Script::new(body).map_err(text)?;
+        Engine::new(Settings::default()).check(&script).map_err(text)?;
+        let script = self.shared.scripts.lock().add(body).map_err(text)?;
+        Ok(String::from_utf8_lossy(script.sha()).into_owned())
+    }
+
+    fn script_exists(&self, digest: &[u8]) -> bool {
+        self.shared.scripts.lock().get(digest).is_some()
+    }
+
+    fn script_flush(&mut self) {
+        self.shared.scripts.lock().flush();
+    }
+
+    fn script_kill(&mut self) -> Result<(), String> {
+        if self.shared.script_runs.load(Ordering::Relaxed) == 0 {
+            return Err(scripting::Refusal::NotBusy.text().to_owned());
+        }
+        self.shared.script_is_killed.store(true, Ordering::Relaxed);
+        Ok(())
     }
 
     fn slowlog(&self, count: usize) -> Vec<SlowlogEntry> {

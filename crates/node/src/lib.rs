@@ -29,6 +29,7 @@ mod partition;
 mod platform;
 mod pubsub;
 mod routing;
+mod script;
 mod shared;
 mod spot;
 pub mod stats;

@@ -8,6 +8,7 @@ use crate::partition::{Aftermath, Role};
 use crate::platform::Platform;
 use crate::pubsub::Registry;
 use crate::routing::Routing;
+use crate::script::Scripts;
 use crate::stats::{AllStats, Counter};
 use crate::target::{Delivery, Key, Mail, Target};
 use cluster::map::{ClusterMap, MemberState};
@@ -78,6 +79,10 @@ pub struct Shared {
     /// Which keyspace events are published, and those of evictions that are not published yet.
     events: AtomicU32,
     pub(crate) evicted_events: Mutex<Vec<Event>>,
+    /// The scripts that are remembered; how many run now, and whether one is to end.
+    pub(crate) scripts: Mutex<Scripts>,
+    pub(crate) script_runs: AtomicU32,
+    pub(crate) script_is_killed: AtomicBool,
     /// Whether any partition may have clients who wait for data.
     pub(crate) has_blocked: AtomicBool,
     /// Connections whose commands wait for data, by worker.
@@ -155,6 +160,9 @@ impl Shared {
             is_loading: AtomicBool::new(false),
             events: AtomicU32::new(0),
             evicted_events: Mutex::default(),
+            scripts: Mutex::default(),
+            script_runs: AtomicU32::new(0),
+            script_is_killed: AtomicBool::new(false),
             has_blocked: AtomicBool::new(false),
             blocked: Mutex::default(),
             is_fenced: AtomicBool::new(false),
@@ -559,6 +567,12 @@ impl Shared {
     /// Takes over what the configuration says about them.
     pub(crate) fn refresh_events(&self) {
         self.events.store(self.platform.limits().events.bits(), Ordering::Relaxed);
+    }
+
+    /// Whether more memory is in use than there may be.
+    pub(crate) fn is_full(&self) -> bool {
+        let limit = self.platform.limits().memory_bytes_max;
+        limit > 0 && self.memory_used() > limit
     }
 
     /// Frees what changes have left behind, here if that is quick. No lock must be held.

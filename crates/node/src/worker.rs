@@ -27,6 +27,7 @@ mod lane;
 mod links;
 mod peer_lane;
 mod peer_requests;
+mod scripts;
 mod serve;
 mod transaction;
 
@@ -40,6 +41,7 @@ use crate::shared::Shared;
 use crate::stats::Counter;
 use crate::target::{Delivery, Key, Keyed, Mail, Owner, Target};
 use commands::events::Event;
+use scripting::Engine;
 use smallvec::SmallVec;
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, VecDeque};
@@ -131,6 +133,8 @@ pub struct Worker {
     ready: Vec<Key>,
     deliveries: VecDeque<(Target, Delivery)>,
     outgoing: Vec<crate::pubsub::Outgoing>,
+    /// What runs scripts.
+    engine: Option<Box<Engine>>,
     /// What has happened to keys in this turn, while anybody wants to know.
     events: Vec<Event>,
     waits: Vec<transaction::Wait>,
@@ -174,6 +178,7 @@ impl Worker {
             ready: Vec::new(),
             deliveries: VecDeque::new(),
             outgoing: Vec::new(),
+            engine: None,
             events: Vec::new(),
             waits: Vec::new(),
             expiry: expiry::Expiry::default(),

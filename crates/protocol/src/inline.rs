@@ -16,6 +16,16 @@ pub(crate) fn split(line: &[u8], args: &mut Args) -> Result<(), ProtocolError> {
     if memchr2(b'"', b'\'', line).is_none() { split_plain(line, args) } else { split_quoted(line, args) }
 }
 
+/// The words of a line on its own, owned: for the first line of a script, which Redis reads by the same rules.
+///
+/// # Errors
+/// When a quote is not closed, or closed in the middle of a word.
+pub fn split_words(line: &[u8]) -> Result<Vec<Vec<u8>>, ProtocolError> {
+    let mut args = Args::new();
+    split(line, &mut args)?;
+    Ok((0..args.len()).filter_map(|index| args.get(line, index)).map(<[u8]>::to_vec).collect())
+}
+
 fn split_plain(line: &[u8], args: &mut Args) -> Result<(), ProtocolError> {
     let mut rest = skip_blanks(line);
     while !rest.is_empty() {
@@ -176,6 +186,13 @@ mod tests {
         check(br#"foo"bar" 'it'"#, &[b"foobar", b"it"]);
         check(b"\"a\"\x0bb", &[b"a", b"b"]);
         check(br#"'"' "'""#, &[b"\"", b"'"]);
+    }
+
+    #[test]
+    fn owned_words() {
+        let words = split_words(br#"#!lua "name=a b" c"#);
+        assert_eq!(words, Ok(vec![b"#!lua".to_vec(), b"name=a b".to_vec(), b"c".to_vec()]));
+        assert_eq!(split_words(b"a 'b"), Err(ProtocolError::UnbalancedQuotes));
     }
 
     #[test]

@@ -39,6 +39,7 @@ mod value;
 pub use args::Args;
 pub use decode::{FrameScanner, decode, frame_len};
 pub use error::{DecodeError, FloatError, ProtocolError};
+pub use inline::split_words;
 pub use float::{add_floats, format_double, format_long_double_human, parse_f64};
 pub use limits::Limits;
 pub use long_double::{format_long_double, format_long_double_fixed};

@@ -17,6 +17,8 @@ use stdx::{Clock, Mono, Slot, Wall};
 pub(crate) const NOW: Wall = Wall(1_700_000_000_123);
 
 pub(crate) struct TestHost {
+    /// Scripts, each its own digest.
+    pub(crate) scripts: Vec<Vec<u8>>,
     pub(crate) clock: Clock,
     pub(crate) password: Option<Vec<u8>>,
     pub(crate) config: BTreeMap<String, String>,
@@ -144,6 +146,7 @@ impl TestHost {
         data.server.now = NOW;
         data.server.uptime = Duration::from_secs(3);
         TestHost {
+            scripts: Vec::new(),
             clock,
             password: None,
             config: config.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
@@ -322,6 +325,23 @@ impl Host for TestHost {
         self.subscriptions
             .get(&(kind_number(kind), name.to_vec()))
             .map_or(0, |sessions| sessions.len() as u64)
+    }
+
+    fn script_load(&mut self, body: &[u8]) -> Result<String, String> {
+        self.scripts.push(body.to_vec());
+        Ok(String::from_utf8_lossy(body).into_owned())
+    }
+
+    fn script_exists(&self, digest: &[u8]) -> bool {
+        self.scripts.iter().any(|script| script == digest)
+    }
+
+    fn script_flush(&mut self) {
+        self.scripts.clear();
+    }
+
+    fn script_kill(&mut self) -> Result<(), String> {
+        Err("NOTBUSY No scripts in execution right now.".to_owned())
     }
 
     fn slowlog(&self, count: usize) -> Vec<SlowlogEntry> {

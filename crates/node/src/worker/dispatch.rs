@@ -133,6 +133,9 @@ impl Worker {
             (Scope::Keys, Run::Blocking(blocking)) => {
                 self.attempt_blocking(command, blocking, args, meta, target, out)
             }
+            (Scope::Keys, Run::Script(scripted)) => {
+                self.attempt_script(command, scripted, args, meta, target, out)
+            }
             (Scope::Keys, Run::Nodes { merge, .. }) => {
                 Some(self.scatter_nodes(command, args, meta, merge, target, out))
             }
@@ -321,6 +324,7 @@ impl Worker {
                     executor.keys(command, &Run::Read(*by_now), (args, &[]), routes, &mut reply)
                 })?
             }
+            (_, Run::Script(_)) => self.run_script(command, args, meta, routes, target, out)?,
             (Scope::Fetch, _) => self.executor(meta, target, |executor| {
                 let mut reply = Reply::new(out, meta.version);
                 executor.keys(command, &Run::Read(across::fetch), (args, &[]), routes, &mut reply)
@@ -380,6 +384,8 @@ impl Worker {
             pump: &mut self.pump,
             notes_events: self.shared.events().is_on(),
             events: &mut self.events,
+            engine: &mut self.engine,
+            outgoing: &mut self.outgoing,
             woken: &mut woken,
             lookups: &mut lookups,
         };

@@ -280,9 +280,11 @@ fn half_done(parts: &[Vec<u8>]) -> bool {
     parts.iter().any(failed) && parts.iter().any(|part| !failed(part) || part == IN_DOUBT)
 }
 
-/// Merges encoded replies. `lenient` leaves out parts that are errors, otherwise the first error is the reply.
+/// Merges encoded replies. `lenient` leaves out parts that are errors, unless all are; otherwise the first error is the reply.
 fn merge_parts(merge: Merge, parts: &[Vec<u8>], places: &[Vec<usize>], lenient: bool, reply: &mut Reply<'_>) {
     let mut values = Vec::with_capacity(parts.len());
+    let failed = |part: &Vec<u8>| part.first() == Some(&b'-');
+    let lenient = lenient && !parts.iter().all(failed);
     for part in parts {
         if part.first() == Some(&b'-') {
             if lenient {

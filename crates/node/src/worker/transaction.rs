@@ -470,7 +470,10 @@ fn entries_of(
 }
 
 fn is_keyed(command: &Command) -> bool {
-    matches!(command.run, Run::Read(_) | Run::Write(_) | Run::Fanout { .. } | Run::Blocking(_))
+    matches!(
+        command.run,
+        Run::Read(_) | Run::Write(_) | Run::Fanout { .. } | Run::Blocking(_) | Run::Script(_)
+    )
 }
 
 /// Transaction on the wire, as words: number of watches; per watch its token and key; per command a header with its

@@ -11,3 +11,4 @@ mod filters;
 mod leases;
 mod order;
 mod resync;
+mod scripts;

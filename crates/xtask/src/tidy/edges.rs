@@ -11,11 +11,15 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("protocol", &["stdx"]),
     ("effect", &["stdx"]),
     ("store", &["stdx", "effect"]),
+    ("scripting", &["protocol"]),
     ("commands", &["stdx", "protocol", "effect", "store"]),
     ("persistence", &["stdx"]),
     ("replication", &["stdx", "effect"]),
     ("cluster", &["stdx"]),
-    ("node", &["stdx", "protocol", "effect", "store", "commands", "replication", "cluster"]),
+    (
+        "node",
+        &["stdx", "protocol", "effect", "store", "scripting", "commands", "replication", "cluster"],
+    ),
     (
         "hypercache",
         &["stdx", "protocol", "effect", "store", "commands", "persistence", "replication", "cluster", "node"],
