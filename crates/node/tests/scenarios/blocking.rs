@@ -283,3 +283,38 @@ fn readers_of_streams_wait_for_what_comes_after_them() {
         assert_eq!(got, expected, "seed {seed}");
     }
 }
+
+/// An attempt that finds nothing may have seen a key that was removed a moment ago: what it waits for then is data.
+#[test]
+fn an_unconfirmed_removal_is_no_answer() {
+    for seed in 0..6 {
+        let mut cluster = settled(seed);
+        let owner = seed as usize % 3;
+        let key = cluster.key_on(owner, "list");
+        let (waiting, pushing) = (cluster.connect(owner), cluster.connect((owner + 1) % 3));
+        cluster.check(pushing, &format!("RPUSH {key} old"), "(1)");
+        for turn in 0..4 {
+            cluster.send(waiting, &format!("LPOP {key}"));
+            cluster.send(waiting, &format!("BLPOP {key} 0"));
+            let popped = text(&cluster.wait(waiting));
+            assert!(popped == "\"old\"" || turn > 0, "seed {seed}: {popped}");
+            check_waiting(&mut cluster, &[waiting]);
+            cluster.check(pushing, &format!("RPUSH {key} {turn} more"), "(2)");
+            assert_eq!(text(&cluster.wait(waiting)), format!("[\"{key}\" \"{turn}\"]"), "seed {seed}");
+        }
+    }
+}
+
+#[test]
+fn the_end_of_a_group_ends_the_waiting_for_it() {
+    for seed in 0..3 {
+        let mut cluster = settled(seed);
+        let key = cluster.key_on(seed as usize % 3, "stream");
+        let (waiting, adding) = (cluster.connect(0), cluster.connect(1));
+        cluster.check(adding, &format!("XGROUP CREATE {key} g $ MKSTREAM"), "OK");
+        cluster.send(waiting, &format!("XREADGROUP GROUP g c BLOCK 0 STREAMS {key} >"));
+        check_waiting(&mut cluster, &[waiting]);
+        cluster.check(adding, &format!("XGROUP DESTROY {key} g"), "(1)");
+        assert!(text(&cluster.wait(waiting)).contains("NOGROUP"), "seed {seed}");
+    }
+}
