@@ -29,6 +29,12 @@ const GROUPS: &[(Group, &str)] = &[
 /// What a reader who knows Redis has to know of a group, after its table.
 const NOTES: &[(Group, &str)] = &[
     (
+        Group::Generic,
+        "The keys that BY and GET of SORT name may be on any node: they are fetched first, up to 100,000 of them. In a \
+        transaction they must be in a slot of its own keys, as a hash tag before the `*` can make sure; otherwise the answer \
+        is that of a Redis Cluster. Elements are compared byte by byte, whatever the locale.",
+    ),
+    (
         Group::String,
         "SET has the option `IFEQ value` of Valkey 8.1, which is compare-and-set: it writes if the key holds this value and \
         answers with null if not; `DELIFEQ` is that of Valkey 9.",

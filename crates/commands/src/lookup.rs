@@ -126,6 +126,7 @@ const FAMILIES: &[&[Command]] = &[
     crate::generic::dump::COMMANDS,
     crate::generic::scan::COMMANDS,
     crate::generic::object::COMMANDS,
+    crate::generic::sort::COMMANDS,
     crate::generic::keyspace::COMMANDS,
     crate::hash::write::COMMANDS,
     crate::hash::number::COMMANDS,

@@ -152,6 +152,11 @@ const SHAPES: &[&str] = &[
     "GEOSEARCH %k FROMLONLAT %n %n BYRADIUS 3000 km ASC",
     "GEOSEARCHSTORE %k %k FROMMEMBER %v BYBOX 4000 4000 km STOREDIST",
     "GEORADIUS %k %n %n 3000 km STORE %k",
+    "SORT %k",
+    "SORT %k ALPHA DESC LIMIT %n %n",
+    "SORT %k BY * GET # GET key*->a",
+    "SORT %k BY nosort GET key* STORE %k",
+    "SORT_RO %k BY key*->10 ALPHA",
     "MEMORY USAGE %k",
     "DBSIZE",
     "FLUSHDB",
@@ -201,5 +206,5 @@ fn spread_does_not_matter() {
         assert_eq!(whole.digest(), whole.replayed_digest(), "seed {seed}");
         assert_eq!(many.digest(), many.replayed_digest(), "seed {seed}");
     }
-    assert!(effects_seen > 4_000, "the programs do something: {effects_seen}");
+    assert!(effects_seen > 3_500, "the programs do something: {effects_seen}");
 }

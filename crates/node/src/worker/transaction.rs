@@ -249,7 +249,7 @@ impl Worker {
         let wall = self.wall;
         self.executor(meta, target, |executor| {
             executor.together(routes, &mut |executor, guards| {
-                let mut keys: Vec<(u8, Vec<u8>)> = Vec::new();
+                let mut keys: Vec<(u8, Option<Vec<u8>>)> = Vec::new();
                 let mut reply = Reply::new(out, meta.version);
                 let intact = plan.watches.iter().all(|(db, key, token)| {
                     let id = PartitionId::of_key(key, count);
@@ -279,7 +279,9 @@ impl Worker {
                         .collect();
                     executor.run((command, &command.run), &mut all, &[], args, &mut reply);
                     let positions = command.key_positions(args);
-                    keys.extend(positions.filter_map(|index| args.get(index)).map(|key| (*db, key.to_vec())));
+                    let named = positions.filter_map(|index| args.get(index));
+                    keys.extend(named.map(|key| (*db, Some(key.to_vec()))));
+                    keys.extend(command.derives_keys().then_some((*db, None)));
                 }
                 keys
             })
