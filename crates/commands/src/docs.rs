@@ -40,6 +40,19 @@ const NOTES: &[(Group, &str)] = &[
         answers with null if not; `DELIFEQ` is that of Valkey 9.",
     ),
     (
+        Group::Server,
+        "SWAPDB writes the keys of both databases anew, so that its cost is that of all of them; each partition swaps in one \
+        step, at most 512 MiB, and the partitions one after the other. What names a master or a replica (REPLICAOF, SYNC, \
+        FAILOVER and their like), loads modules or debugs is refused.",
+    ),
+    (
+        Group::Cluster,
+        "Members decide who owns which slots: what changes the map by hand in Redis is refused with an error that says what \
+        changes it here. CLUSTER NODES shows every node as a master; CLUSTER REPLICAS tells which nodes have copies of its \
+        slots. CLUSTER LINKS is empty, because gossip goes by UDP, and CLUSTER COUNT-FAILURE-REPORTS is 1 of a node that is \
+        suspected or down.",
+    ),
+    (
         Group::Bitmap,
         "No string gets longer than 512 MiB, not even by a field of BITFIELD that begins within and ends without; Redis lets \
         it. The result of BITOP is stored as SET would, so that OBJECT ENCODING may call it `int` or `embstr`.",

@@ -160,6 +160,7 @@ const FAMILIES: &[&[Command]] = &[
     crate::pubsub::COMMANDS,
     crate::transaction::COMMANDS,
     crate::server::COMMANDS,
+    crate::server::refused::COMMANDS,
     crate::config_commands::COMMANDS,
     crate::slowlog::COMMANDS,
     crate::latency::COMMANDS,

@@ -6,6 +6,7 @@ pub mod command;
 pub mod info;
 pub mod memory;
 mod persistence;
+pub(crate) mod refused;
 pub(crate) mod rows;
 
 use crate::args::Args;
