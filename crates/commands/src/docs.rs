@@ -32,7 +32,9 @@ const NOTES: &[(Group, &str)] = &[
         Group::Generic,
         "The keys that BY and GET of SORT name may be on any node: they are fetched first, up to 100,000 of them. In a \
         transaction they must be in a slot of its own keys, as a hash tag before the `*` can make sure; otherwise the answer \
-        is that of a Redis Cluster. Elements are compared byte by byte, whatever the locale.",
+        is that of a Redis Cluster. Elements are compared byte by byte, whatever the locale.\n\n\
+        WAITAOF asks for the log of the node that the client is connected to; writes that were made on other nodes are in \
+        theirs. Replicas count only with `appendfsync always`, where they confirm what is on their disk.",
     ),
     (
         Group::String,
@@ -43,7 +45,8 @@ const NOTES: &[(Group, &str)] = &[
         Group::Server,
         "SWAPDB writes the keys of both databases anew, so that its cost is that of all of them; each partition swaps in one \
         step, at most 512 MiB, and the partitions one after the other. What names a master or a replica (REPLICAOF, SYNC, \
-        FAILOVER and their like), loads modules or debugs is refused.",
+        FAILOVER and their like), loads modules or debugs is refused. MONITOR shows the commands of clients of the node that \
+        it is sent to, not of others.",
     ),
     (
         Group::Cluster,

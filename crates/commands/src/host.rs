@@ -173,6 +173,8 @@ pub struct ClientFlags {
     pub blocked: bool,
     /// `c`
     pub closing: bool,
+    /// `O`
+    pub monitoring: bool,
     /// `e`
     pub no_evict: bool,
     /// `T`

@@ -25,6 +25,7 @@ mod forwards;
 mod gather;
 mod lane;
 mod links;
+mod monitor;
 mod peer_lane;
 mod peer_requests;
 mod serve;
@@ -288,6 +289,7 @@ impl Worker {
                     self.retry_held();
                     self.resume_stalled();
                 }
+                Mail::Monitor(key, line) => self.show_line(key, &line),
                 Mail::Publish(outgoing) => outgoing.iter().for_each(|message| self.show(message)),
                 Mail::Kill(key) => self.kill(key),
                 Mail::Unblock(key, how) => self.unblock(key, how),

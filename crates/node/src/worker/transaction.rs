@@ -25,8 +25,18 @@ use stdx::{Epoch, Mono, PartitionId};
 pub(super) struct Wait {
     pub(super) connection: Key,
     slot: u64,
-    replicas: i64,
+    version: Version,
+    wanted: Wanted,
     deadline: Option<Mono>,
+}
+
+/// What a WAIT waits for.
+#[derive(Clone, Copy)]
+enum Wanted {
+    /// WAIT: so many replicas.
+    Replicas(i64),
+    /// WAITAOF: this node's log durable up to a position, perhaps, and that of so many replicas.
+    Logs { own: bool, position: u64, replicas: i64 },
 }
 
 /// What EXEC still has to do when its keyed commands have been run.
@@ -82,7 +92,13 @@ impl Worker {
             }
             "watch" => self.watch(key, connection, args, mode),
             "exec" => self.exec(key, connection, mode),
-            "wait" => self.wait(key, connection, args, mode),
+            "wait" | "waitaof" => self.wait(key, connection, command, args, mode),
+            // Whoever listens already hears nothing of a second MONITOR.
+            "monitor" if connection.session.monitoring => Some(false),
+            "monitor" => {
+                self.begin_monitoring(key, connection);
+                self.answer(connection, Ok(()), mode)
+            }
             _ => self.answer(connection, Err("ERR this command is not available here"), mode),
         }
     }
@@ -187,6 +203,10 @@ impl Worker {
         end_transaction(connection);
         if transaction.spoiled {
             return self.answer(connection, Err(texts::EXEC_ABORTED), mode);
+        }
+        for Queued { command, db, words } in &transaction.queue {
+            let list: SmallVec<[&[u8]; 16]> = words.iter().collect();
+            self.show_command(&connection.session, *db, command, Args::new(&list));
         }
         let count = self.routing.partitions();
         if count == 0 {
@@ -372,7 +392,12 @@ impl Worker {
                 run(&mut ctx, Args::new(&list), &mut reply);
             }
             _ if command.name == "unwatch" => reply.ok(),
-            _ => reply.integer(self.replicas_in_sync()),
+            _ if command.name == "monitor" => reply.error(commands::server::monitor::DENIED),
+            // Nothing may wait here: how it is at this moment.
+            _ => match self.wanted(command, Args::new(&list)) {
+                Ok((wanted, _)) => self.reply_wait(wanted, &mut reply),
+                Err(error) => reply.error(error),
+            },
         }
         connection.closing |= connection.session.close_after_reply;
         if let Some(place) = self.connections.get_mut(key) {
@@ -385,44 +410,98 @@ impl Worker {
         &mut self,
         key: Key,
         connection: &mut Connection,
+        command: &Command,
         args: Args<'_>,
         mode: ReplyMode,
     ) -> Option<bool> {
-        let Some(replicas) = args.get(1).and_then(protocol::parse_i64) else {
-            return self.answer(connection, Err("ERR value is not an integer or out of range"), mode);
-        };
-        let timeout = match args.get(2).and_then(protocol::parse_i64) {
-            None => return self.answer(connection, Err(texts::TIMEOUT_NOT_AN_INTEGER), mode),
-            Some(ms) if ms < 0 => return self.answer(connection, Err(texts::TIMEOUT_NEGATIVE), mode),
-            Some(ms) => ms.unsigned_abs(),
+        let timeout = match self.wanted(command, args) {
+            Ok((_, timeout)) => timeout,
+            Err(error) => return self.answer(connection, Err(error), mode),
         };
         // Replies of earlier writes come first; once they are out, those writes are committed.
         if connection.open_replies() > 0 {
             return None;
         }
+        // Only now the position of the log is behind all of them.
+        let Ok((wanted, _)) = self.wanted(command, args) else { return None };
         let slot = connection.next_slot();
         connection.in_flight_version = self.in_flight_version(connection);
         let discard = connection.discards(mode);
         connection.await_reply(false, discard);
         let deadline = (timeout > 0).then(|| self.now + Duration::from_millis(timeout));
-        self.waits.push(Wait { connection: key, slot, replicas, deadline });
+        let version = connection.session.version;
+        self.waits.push(Wait { connection: key, slot, version, wanted, deadline });
         self.check_waits();
         Some(false)
+    }
+
+    /// What the words of WAIT or WAITAOF ask for, and for how many milliseconds at most.
+    fn wanted(&self, command: &Command, args: Args<'_>) -> Result<(Wanted, u64), &'static str> {
+        let number = |at: usize| args.get(at).and_then(protocol::parse_i64).ok_or(texts::NOT_AN_INTEGER);
+        let timeout = |at: usize| match args.get(at).and_then(protocol::parse_i64) {
+            None => Err(texts::TIMEOUT_NOT_AN_INTEGER),
+            Some(ms) if ms < 0 => Err(texts::TIMEOUT_NEGATIVE),
+            Some(ms) => Ok(ms.unsigned_abs()),
+        };
+        if command.name == "wait" {
+            return Ok((Wanted::Replicas(number(1)?), timeout(2)?));
+        }
+        let own = match number(1)? {
+            own @ (0 | 1) => own == 1,
+            _ => return Err(texts::NOT_ZERO_OR_ONE),
+        };
+        let replicas = number(2)?;
+        if replicas < 0 {
+            return Err(texts::NOT_POSITIVE);
+        }
+        let timeout = timeout(3)?;
+        let position = self.shared.journal.read().as_ref().map(|journal| journal.position());
+        if own && position.is_none() {
+            return Err(texts::NO_LOG);
+        }
+        Ok((Wanted::Logs { own, position: position.unwrap_or(u64::MAX), replicas }, timeout))
     }
 
     pub(super) fn check_waits(&mut self) {
         if self.waits.is_empty() {
             return;
         }
-        let (have, now) = (self.replicas_in_sync(), self.now);
+        let now = self.now;
         for wait in std::mem::take(&mut self.waits) {
-            if have >= wait.replicas || wait.deadline.is_some_and(|deadline| deadline <= now) {
+            let (own, replicas) = self.confirmed(wait.wanted);
+            let is_enough = match wait.wanted {
+                Wanted::Replicas(wanted) => replicas >= wanted,
+                Wanted::Logs { own: wanted, replicas: others, .. } => own >= wanted && replicas >= others,
+            };
+            if is_enough || wait.deadline.is_some_and(|deadline| deadline <= now) {
                 let mut bytes = Vec::new();
-                Reply::new(&mut bytes, Version::Resp2).integer(have);
+                self.reply_wait(wait.wanted, &mut Reply::new(&mut bytes, wait.version));
                 let target = self.target(Owner::Connection(wait.connection), wait.slot);
                 self.deliveries.push_back((target, Delivery::Bytes(bytes)));
             } else {
                 self.waits.push(wait);
+            }
+        }
+    }
+
+    fn reply_wait(&self, wanted: Wanted, reply: &mut Reply<'_>) {
+        let (own, replicas) = self.confirmed(wanted);
+        if matches!(wanted, Wanted::Logs { .. }) {
+            reply.array(2);
+            reply.integer(i64::from(own));
+        }
+        reply.integer(replicas);
+    }
+
+    /// Whether this node's log is where it is wanted, and how many replicas are.
+    fn confirmed(&self, wanted: Wanted) -> (bool, i64) {
+        match wanted {
+            Wanted::Replicas(_) => (false, self.replicas_in_sync()),
+            Wanted::Logs { position, .. } => {
+                let durable = self.shared.durable_up_to.load(std::sync::atomic::Ordering::Acquire);
+                // Only with `appendfsync always` does a replica's confirmation say that its log is on disk.
+                let confirms = self.shared.journal.read().as_ref().is_some_and(|journal| journal.confirms());
+                (position <= durable, if confirms { self.replicas_in_sync() } else { 0 })
             }
         }
     }

@@ -9,5 +9,6 @@ mod coordinator;
 mod events;
 mod filters;
 mod leases;
+mod monitor;
 mod order;
 mod resync;
