@@ -6,7 +6,7 @@
 
 use crate::args::Args;
 use crate::table::{Command, Group};
-use effect::{Cause, Effect};
+use effect::{Cause, Effect, StreamChange};
 
 /// Which events are published, as bits (`notify-keyspace-events`).
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
@@ -164,6 +164,11 @@ pub fn events_of(command: &Command, args: Args<'_>, effects: &[u8], out: &mut Ve
             },
             Effect::ExpireAt { at: None, .. } => push("persist", Events::GENERIC),
             Effect::ExpireAt { .. } => push("expire", Events::GENERIC),
+            Effect::ChangeStream { change, .. } => {
+                if let Some(name) = name_of_change(command, &change) {
+                    push(name, Events::STREAM);
+                }
+            }
             _ => {
                 if let Some((name, class)) = name_of(command, args, &effect)
                     && is_first
@@ -271,6 +276,23 @@ fn name_by_end(command: &Command, args: Args<'_>, adds: bool) -> &'static str {
     }
 }
 
+/// The event of a change of a stream. Of a consumer that a read or a claim makes there is none, because the change does not
+/// tell whether it is new.
+fn name_of_change(command: &Command, change: &StreamChange<'_>) -> Option<&'static str> {
+    Some(match (change, command.name) {
+        (StreamChange::Append { .. }, _) => "xadd",
+        (StreamChange::Delete { .. }, _) => "xdel",
+        (StreamChange::Trim { .. }, _) => "xtrim",
+        (StreamChange::SetId { .. }, _) => "xsetid",
+        (StreamChange::PutGroup { .. }, "xgroup|create") => "xgroup-create",
+        (StreamChange::PutGroup { .. }, "xgroup|setid") => "xgroup-setid",
+        (StreamChange::RemoveGroup { .. }, _) => "xgroup-destroy",
+        (StreamChange::PutConsumer { .. }, "xgroup|createconsumer") => "xgroup-createconsumer",
+        (StreamChange::RemoveConsumer { .. }, _) => "xgroup-delconsumer",
+        _ => return None,
+    })
+}
+
 fn class_of(command: &Command) -> Option<u32> {
     Some(match command.group {
         Group::Generic => Events::GENERIC,
@@ -299,6 +321,30 @@ mod tests {
         assert_eq!(Events::parse("KEq"), None);
         let is_on = |letters| Events::parse(letters).is_some_and(Events::is_on);
         assert!(is_on("Ex") && is_on("KA") && !is_on("K") && !is_on("gx") && !is_on(""));
+    }
+
+    /// As Redis has them (`notifyKeyspaceEvent` in t_stream.c): a trim by XADD is an event of its own, a delivery is none.
+    #[test]
+    fn changes_of_streams_have_their_events() {
+        let check = |name: &str, changes: &[StreamChange<'_>], expected: &[&str]| {
+            let (mut record, mut events) = (effect::RecordBuilder::new(), Vec::new());
+            for change in changes {
+                record.push(&Effect::ChangeStream { db: 0, key: b"k", change: *change });
+            }
+            let command = crate::table::lookup(name.as_bytes()).expect("a command");
+            events_of(command, Args::new(&[name.as_bytes()]), record.bytes(), &mut events);
+            assert_eq!(events.iter().map(|event| event.name).collect::<Vec<_>>(), expected, "{name}");
+            assert!(events.iter().all(|event| event.class == Events::STREAM));
+        };
+        let (group, last) = (&b"g"[..], effect::StreamId::MAX);
+        let append = StreamChange::Append { id: last, fields: effect::Elements::words(&[b"f", b"v"]) };
+        let put = StreamChange::PutGroup { group, last, read: None };
+        let seen = stdx::Wall(1);
+        let consumer = StreamChange::PutConsumer { group, consumer: b"c", seen, active: None };
+        check("xadd", &[append, StreamChange::Trim { through: last }], &["xadd", "xtrim"]);
+        check("xgroup|create", &[put], &["xgroup-create"]);
+        check("xgroup|createconsumer", &[consumer], &["xgroup-createconsumer"]);
+        check("xreadgroup", &[put, consumer], &[]);
     }
 
     #[test]

@@ -40,6 +40,7 @@ pub mod session;
 pub mod set;
 pub mod slowlog;
 pub mod sorted_set;
+pub mod stream;
 pub mod string;
 pub mod table;
 pub mod transaction;

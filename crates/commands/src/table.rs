@@ -120,9 +120,15 @@ pub struct Blocking {
     /// The words of the same command on some of its keys, given by their positions; `None` if all keys must be at one
     /// primary.
     pub on_some: Option<OnSomeFn>,
+    /// Answers with what the word [`BY_NOW`] in the place of a key's id stands for, for a command on one key: found out once, before the
+    /// first attempt. `None` if there is no such word.
+    pub by_now: Option<ReadFn>,
     /// Whether an attempt takes what it finds, so that one element serves one client only.
     pub takes: bool,
 }
+
+/// What is there when a command that waits begins, as XREAD has it.
+pub const BY_NOW: &[u8] = b"$";
 
 /// See [`Blocking::on_some`].
 pub type OnSomeFn = fn(Args<'_>, &[usize]) -> Vec<Vec<u8>>;
@@ -441,7 +447,7 @@ impl Command {
         Command { keys: Keys(self.keys.0.get(..1).unwrap_or_default()), ..*self }
     }
 
-    /// Whether it reads or writes exactly one key, its second word, in constant time: then it may share the cost of
+    /// Whether it reads or writes exactly one key, its second word, in about constant time: then it may share the cost of
     /// locking, of the clock and of statistics with others like it.
     #[inline]
     pub fn is_brief(&self) -> bool {
@@ -452,7 +458,39 @@ impl Command {
         let one_key = matches!(self.keys.0, [KeySpec { first: 1, find: Find::Range { last: 1, .. }, .. }]);
         one_key
             && matches!(self.run, Run::Read(_) | Run::Write(_))
-            && matches!(self.complexity.as_bytes(), b"O(1)")
+            && (matches!(self.complexity.as_bytes(), b"O(1)") || self.is_quick())
+    }
+
+    /// Whether a command on a collection takes about constant time with as few words as are usual: where it has many, it is merely
+    /// the last of those with which it shares a look at the clock.
+    const fn is_quick(&self) -> bool {
+        matches!(
+            self.name.as_bytes(),
+            b"lpush"
+                | b"rpush"
+                | b"lpushx"
+                | b"rpushx"
+                | b"lpop"
+                | b"rpop"
+                | b"hset"
+                | b"hmset"
+                | b"hdel"
+                | b"hmget"
+                | b"sadd"
+                | b"srem"
+                | b"spop"
+                | b"srandmember"
+                | b"smismember"
+                | b"zadd"
+                | b"zincrby"
+                | b"zrem"
+                | b"zrank"
+                | b"zrevrank"
+                | b"zmscore"
+                | b"zpopmin"
+                | b"zpopmax"
+                | b"xadd"
+        )
     }
 
     /// Whether the number of words is right.

@@ -48,6 +48,11 @@ pub(crate) enum Delivery {
     },
 }
 
+/// What a client that waits for data gets when there may be some: nothing, so that it tries again.
+pub(crate) fn wakes(target: Target) -> (Target, Delivery) {
+    (target, Delivery::Bytes(Vec::new()))
+}
+
 /// Keyed slab with generations.
 #[derive(Debug)]
 pub(crate) struct Keyed<T> {

@@ -7,11 +7,13 @@ use crate::garbage::Remains;
 use crate::hash::{self, HashRef};
 use crate::list::{self, List, ListRef};
 use crate::members::Members;
+use crate::memory::allocation_bytes;
 use crate::node::Node;
 use crate::set::{self, SetRef};
 use crate::sorted_set::{self, SortedSet, SortedSetRef};
+use crate::stream::{self, Stream};
 use crate::value::ValueRef;
-use effect::{Elements, ElementsBuilder, Kind};
+use effect::{Elements, ElementsBuilder, Kind, StreamChange};
 
 /// The large form of a collection.
 #[derive(Debug)]
@@ -20,6 +22,7 @@ pub(crate) enum Collection {
     List(List),
     Set(Members),
     SortedSet(SortedSet),
+    Stream(Box<Stream>),
 }
 
 /// How the elements of a collection change.
@@ -30,6 +33,7 @@ pub(crate) enum Change<'a> {
     Put(Elements<'a>),
     Drop(Elements<'a>),
     Splice(Splice<'a>),
+    Stream(StreamChange<'a>),
 }
 
 /// A change of a list that has seen so many splices before; of another it changes nothing.
@@ -46,9 +50,12 @@ impl Change<'_> {
     pub(crate) fn makes(&self, kind: Kind) -> bool {
         match self {
             Change::Whole(_) => true,
-            Change::Put(_) => !matches!(kind, Kind::List),
+            Change::Put(_) => !matches!(kind, Kind::List | Kind::Stream),
             Change::Drop(_) => false,
             Change::Splice(splice) => kind == Kind::List && splice.revision == 0,
+            Change::Stream(change) => {
+                matches!(change, StreamChange::Append { .. } | StreamChange::PutGroup { .. })
+            }
         }
     }
 }
@@ -59,6 +66,7 @@ pub(crate) fn packed_ref(kind: Kind, packed: &[u8]) -> ValueRef<'_> {
         Kind::List => ValueRef::List(ListRef::packed(packed)),
         Kind::Set => ValueRef::Set(SetRef::packed(packed)),
         Kind::SortedSet => ValueRef::SortedSet(SortedSetRef::packed(packed)),
+        Kind::Stream => ValueRef::Stream(&stream::EMPTY),
         _ => ValueRef::Hash(HashRef::packed(packed)),
     }
 }
@@ -95,7 +103,9 @@ fn change_packed(kind: Kind, packed: &mut Vec<u8>, change: Change<'_>) -> bool {
             list::packed_revision(packed) != splice.revision
                 || list::splice_packed(packed, place(splice.index), place(splice.removed), splice.elements)
         }
-        (Kind::List, _) | (_, Change::Splice(_)) => true,
+        // There is no packed form.
+        (Kind::Stream, _) => false,
+        (Kind::List, _) | (_, Change::Splice(_) | Change::Stream(_)) => true,
         (Kind::Set, Change::Whole(members) | Change::Put(members)) => {
             members.iter().all(|member| set::put_packed(packed, member))
         }
@@ -129,6 +139,7 @@ impl Collection {
     fn from_packed(kind: Kind, packed: &[u8], hash_seed: u64) -> Collection {
         match kind {
             Kind::List => Collection::List(List::from_packed(packed)),
+            Kind::Stream => Collection::Stream(Box::new(Stream::new())),
             Kind::Set => Collection::Set(set::unpacked(packed, hash_seed)),
             Kind::SortedSet => Collection::SortedSet(SortedSet::from_packed(packed, hash_seed)),
             _ => Collection::Hash(hash::unpacked(packed, hash_seed)),
@@ -141,6 +152,7 @@ impl Collection {
             Collection::List(_) => Kind::List,
             Collection::Set(_) => Kind::Set,
             Collection::SortedSet(_) => Kind::SortedSet,
+            Collection::Stream(_) => Kind::Stream,
         }
     }
 
@@ -150,6 +162,7 @@ impl Collection {
             Collection::List(list) => ValueRef::List(ListRef::large(list)),
             Collection::Set(members) => ValueRef::Set(SetRef::large(members)),
             Collection::SortedSet(set) => ValueRef::SortedSet(SortedSetRef::large(set)),
+            Collection::Stream(stream) => ValueRef::Stream(stream),
         }
     }
 
@@ -159,6 +172,7 @@ impl Collection {
             Collection::Hash(members) | Collection::Set(members) => members.memory_bytes(),
             Collection::List(list) => list.memory_bytes(),
             Collection::SortedSet(set) => set.memory_bytes(),
+            Collection::Stream(stream) => allocation_bytes(size_of::<Stream>()) + stream.memory_bytes(),
         }
     }
 
@@ -170,7 +184,13 @@ impl Collection {
                     list.splice(place(splice.index), place(splice.removed), splice.elements, remains);
                 }
             }
-            (Collection::List(_), _) | (_, Change::Splice(_)) => {}
+            (Collection::Stream(stream), Change::Whole(elements)) => {
+                // What is no stream came from no partition; then it has what could be read.
+                let _ = stream.put_whole(elements);
+            }
+            (Collection::Stream(stream), Change::Stream(change)) => stream.change(change, remains),
+            (Collection::List(_) | Collection::Stream(_), _) => {}
+            (_, Change::Splice(_) | Change::Stream(_)) => {}
             (Collection::Hash(members), Change::Whole(fields) | Change::Put(fields)) => {
                 fields.pairs().for_each(|(field, value)| members.put(field, value, remains));
             }
@@ -202,6 +222,7 @@ impl ValueRef<'_> {
             ValueRef::String(_) | ValueRef::Filter(_) => None,
             ValueRef::Hash(hash) => Some(hash.len()),
             ValueRef::Set(set) => Some(set.len()),
+            ValueRef::Stream(stream) => usize::try_from(stream.len()).ok(),
             ValueRef::List(list) => Some(list.len()),
             ValueRef::SortedSet(set) => Some(set.len()),
         }
@@ -223,6 +244,10 @@ impl ValueRef<'_> {
                 elements.push(&list.revision().to_le_bytes());
                 list.iter().for_each(|element| elements.push(element));
                 Kind::List
+            }
+            ValueRef::Stream(stream) => {
+                stream.push_whole(&mut elements);
+                Kind::Stream
             }
             ValueRef::Set(set) => {
                 set.for_each(&mut |member| elements.push(member));

@@ -5,6 +5,7 @@ use crate::database::Database;
 use crate::list::Dropped;
 use crate::memory::allocation_bytes;
 use crate::node::Node;
+use crate::stream::StreamParts;
 
 /// Freeing so many allocations takes some hundred microseconds.
 const SLOW_ALLOCATIONS: u64 = 2_000;
@@ -30,6 +31,8 @@ pub(crate) enum Remains {
     SubFilter(SubFilter),
     /// Parts of a list that has lost many elements.
     ListParts(Dropped),
+    /// Parts of a stream that has lost many entries or a large group.
+    StreamParts(StreamParts),
 }
 
 impl Garbage {
@@ -61,6 +64,7 @@ impl Remains {
             Remains::Node(node) => node.value().elements_len().unwrap_or(1),
             Remains::Pieces(_) | Remains::SubFilter(_) => 1,
             Remains::ListParts(parts) => parts.memory_bytes() / LIST_CHUNK_BYTES,
+            Remains::StreamParts(parts) => parts.allocations(),
         }
     }
 
@@ -70,6 +74,7 @@ impl Remains {
             Remains::Pieces(bytes) => allocation_bytes(bytes.capacity()),
             Remains::SubFilter(part) => part.memory_bytes(),
             Remains::ListParts(parts) => parts.memory_bytes(),
+            Remains::StreamParts(parts) => parts.memory_bytes(),
         }
     }
 }

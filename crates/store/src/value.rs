@@ -8,6 +8,7 @@ use crate::hash::HashRef;
 use crate::list::ListRef;
 use crate::set::SetRef;
 use crate::sorted_set::SortedSetRef;
+use crate::stream::Stream;
 
 /// Longest decimal form of an `i64`: that of the least.
 pub(crate) const INTEGER_CHARS_MAX: usize = 20;
@@ -30,6 +31,8 @@ pub enum ValueRef<'a> {
     Set(SetRef<'a>),
     /// A sorted set.
     SortedSet(SortedSetRef<'a>),
+    /// A stream.
+    Stream(&'a Stream),
 }
 
 impl ValueRef<'_> {
@@ -42,6 +45,7 @@ impl ValueRef<'_> {
             ValueRef::List(_) => "list",
             ValueRef::Set(_) => "set",
             ValueRef::SortedSet(_) => "zset",
+            ValueRef::Stream(_) => "stream",
         }
     }
 
@@ -54,6 +58,7 @@ impl ValueRef<'_> {
             ValueRef::List(list) => list.encoding(),
             ValueRef::Set(set) => set.encoding(),
             ValueRef::SortedSet(set) => set.encoding(),
+            ValueRef::Stream(_) => "stream",
         }
     }
 }

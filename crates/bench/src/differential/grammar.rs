@@ -65,7 +65,7 @@ fn closing(tokens: &[&str]) -> usize {
 fn expand_choice(token: &str, family: &str, vocabulary: &Vocabulary, random: &mut Random, words: &mut Words) {
     let count = token.split('|').count() as u64;
     let chosen = token.split('|').nth(random.below(count) as usize).unwrap_or(token);
-    words.extend(chosen.split('~').map(|word| vocabulary.word(word, family, random)));
+    words.extend(chosen.split('~').flat_map(|word| vocabulary.words(word, family, random)));
 }
 
 #[cfg(test)]

@@ -1,11 +1,11 @@
 //! Random programs: what is sent to all servers, the same for the same seed.
 //!
-//! All keys of a program begin with one hash tag, so that they share a primary in a cluster; some programs have no tag, their
-//! keys lie anywhere and they run on one node only. Commands come from the table of families, some with a slip of a careless
+//! All keys of a program begin with one hash tag, so that they share a primary in a cluster; some programs have no tag and their
+//! keys lie anywhere. Commands come from the table of families, some with a slip of a careless
 //! client: a word too many or too few, an odd number, another case. Between them stand transactions, other databases, and
 //! keys whose time is over.
 
-use super::families::{EVERYWHERE, FAMILIES, Family};
+use super::families::{EVERYWHERE, FAMILIES, Family, WAITING};
 use super::grammar::expand;
 use super::link::Words;
 use super::vocabulary::{DATABASES, Vocabulary, odd};
@@ -38,8 +38,6 @@ pub(super) struct Program {
     pub(super) seed: u64,
     /// 2 or 3.
     pub(super) protocol: u8,
-    /// Whether all keys share a slot.
-    pub(super) is_tagged: bool,
     /// The commands in their order.
     pub(super) lines: Vec<Line>,
 }
@@ -69,7 +67,7 @@ pub(super) fn generate(seed: u64, names: &[String]) -> Program {
     while (maker.lines.len() as u64) < length {
         maker.add_next();
     }
-    Program { seed, protocol, is_tagged, lines: maker.lines }
+    Program { seed, protocol, lines: maker.lines }
 }
 
 struct Maker {
@@ -125,7 +123,8 @@ impl Maker {
             if words[0] == b"FLUSHDB" && self.random.chance(0.8) {
                 continue;
             }
-            if self.random.chance(0.04) {
+            let waits = WAITING.iter().any(|name| name.as_bytes() == words[0]);
+            if self.random.chance(0.04) && !waits {
                 self.slip(&mut words);
             }
             return words;

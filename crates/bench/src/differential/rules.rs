@@ -117,6 +117,11 @@ pub(super) const RULES: &[Rule] = &[
         explains: |call| call.is_subcommand("PFDEBUG", "DECODE") && call.ours_is_error(&["INVALIDOBJ "]),
     },
     Rule {
+        name: "score-digits",
+        parts: false,
+        explains: |call| call.name.first() == Some(&b'Z') && is_same_in_numbers(call.theirs, call.ours),
+    },
+    Rule {
         name: "long-double",
         parts: true,
         explains: |call| {
@@ -128,6 +133,26 @@ pub(super) const RULES: &[Rule] = &[
         },
     },
 ];
+
+/// Whether both are the same where numbers may be written in more digits than they need.
+fn is_same_in_numbers(theirs: &Value, ours: &Value) -> bool {
+    let number = |value: &Value| std::str::from_utf8(value.bytes()?).ok()?.parse::<f64>().ok();
+    match (theirs.elements(), ours.elements()) {
+        (Some(left), Some(right)) => {
+            std::mem::discriminant(theirs) == std::mem::discriminant(ours)
+                && left.len() == right.len()
+                && left
+                    .iter()
+                    .zip(right)
+                    .all(|(left, right)| left == right || is_same_in_numbers(left, right))
+        }
+        _ => {
+            theirs == ours
+                || std::mem::discriminant(theirs) == std::mem::discriminant(ours)
+                    && number(theirs).is_some_and(|left| Some(left) == number(ours))
+        }
+    }
+}
 
 /// Whether both are the same number but for the last digits of a double.
 fn is_nearly(theirs: &Value, ours: &Value) -> bool {

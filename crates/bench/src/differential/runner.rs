@@ -90,9 +90,6 @@ impl Runner<'_> {
         prepare(redis, program.protocol)?;
         let mut sides = Vec::new();
         for party in ours {
-            if party.is_cluster && !program.is_tagged {
-                continue;
-            }
             party.choose_node(program.seed);
             prepare(party, program.protocol)?;
             sides.push(Side { party, judge: Judge::default(), is_alike: true });

@@ -24,16 +24,14 @@ pub(super) const CONNECTIONS: usize = 2;
 pub(super) struct Party {
     /// Its name in findings.
     pub(super) name: &'static str,
-    /// Whether keys of one command must share a slot.
-    pub(super) is_cluster: bool,
     addresses: Vec<SocketAddr>,
     links: Vec<Link>,
     first_node: usize,
 }
 
 impl Party {
-    fn new(name: &'static str, is_cluster: bool, addresses: Vec<SocketAddr>) -> Result<Party> {
-        let mut party = Party { name, is_cluster, addresses, links: Vec::new(), first_node: 0 };
+    fn new(name: &'static str, addresses: Vec<SocketAddr>) -> Result<Party> {
+        let mut party = Party { name, addresses, links: Vec::new(), first_node: 0 };
         party.reconnect()?;
         Ok(party)
     }
@@ -91,9 +89,9 @@ impl Servers {
         let mut ours = Vec::new();
         for (cluster, name) in clusters.iter().zip(["one node", "cluster of three"]) {
             let addresses: Vec<SocketAddr> = cluster.addresses().iter().map(|node| node.resp).collect();
-            ours.push(Party::new(name, addresses.len() > 1, addresses)?);
+            ours.push(Party::new(name, addresses)?);
         }
-        let redis = Party::new(REDIS, false, vec![process.address])?;
+        let redis = Party::new(REDIS, vec![process.address])?;
         Ok(Servers { redis, ours, version: version()?, _process: process, _clusters: clusters })
     }
 }

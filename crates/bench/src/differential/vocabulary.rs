@@ -107,6 +107,58 @@ const SCORES: &[&str] = &[
     "17976931348623157",
     "0.1",
 ];
+const LEXICAL_BOUNDS: &[&str] =
+    &["-", "+", "[a", "(a", "[b", "(c", "[f", "[", "(", "[f2", "(m1", "[m2", "a", "", "-inf", "[5", "[\0"];
+/// Moments, and what is none.
+const TIMEOUTS: &[&str] = &[
+    "0.001",
+    "0.005",
+    "0.01",
+    "1e-3",
+    ".002",
+    "-1",
+    "abc",
+    "",
+    "inf",
+    "nan",
+    "1e400",
+    "-0.5",
+    "99999999999999999999",
+];
+const PLACES: &[&str] = &[
+    "13.361389 38.115556",
+    "15.087269 37.502669",
+    "2.3522 48.8566",
+    "-122.4194 37.7749",
+    "0 0",
+    "179.9 80",
+    "-179.9 -80",
+    "180 85.05112878",
+    "-180 -85.05112878",
+    "181 0",
+    "0 86",
+    "13.4 38.2",
+    "13.3 38.0",
+    "1e2 1e1",
+    "abc 1",
+    "nan 1",
+];
+const RADII: &[&str] = &[
+    "100 km",
+    "200 km",
+    "10 m",
+    "5000 km",
+    "300 mi",
+    "1000000 ft",
+    "0 m",
+    "-1 m",
+    "20000 KM",
+    "abc m",
+    "1 x",
+    "1e6 m",
+    "inf m",
+    "0.5 km",
+];
 const PATTERNS: &[&str] = &["*", "*a*", "?", "f*", "*[0-9]", "[^a]*", "\\*", "", "a", "**b", "[a-", "*{*"];
 const SECONDS: &[&str] =
     &["100", "1000", "100000", "0", "-1", "-100", "9223372036854775", "9223372036854775807", "9223372036854"];
@@ -132,6 +184,22 @@ pub(super) struct Vocabulary {
 }
 
 impl Vocabulary {
+    /// The words that a placeholder such as `%g` stands for: most stand for one.
+    pub(super) fn words(&self, placeholder: &str, family: &str, random: &mut Random) -> Vec<Vec<u8>> {
+        let pair = match placeholder {
+            "%g" if random.chance(0.5) => {
+                let degrees = |random: &mut Random, range: u64| {
+                    format!("{:.6}", random.below(range * 2_000_000) as f64 / 1e6 - range as f64)
+                };
+                return [180, 85].map(|range| degrees(random, range).into_bytes()).to_vec();
+            }
+            "%g" => pick(PLACES, random),
+            "%r" => pick(RADII, random),
+            _ => return vec![self.word(placeholder, family, random)],
+        };
+        pair.split(|byte| *byte == b' ').map(<[u8]>::to_vec).collect()
+    }
+
     /// The word that a placeholder such as `%k` stands for, in a command of a family.
     pub(super) fn word(&self, placeholder: &str, family: &str, random: &mut Random) -> Vec<u8> {
         match placeholder {
@@ -156,6 +224,10 @@ impl Vocabulary {
             "%d" => pick(DATABASE_WORDS, random),
             "%p" => pick(PATTERNS, random),
             "%b" => pick(BIT_TYPES, random),
+            "%s" if random.chance(0.4) => [b"(".to_vec(), pick(SCORES, random)].concat(),
+            "%s" => or_odd(SCORES, random),
+            "%l" => pick(LEXICAL_BOUNDS, random),
+            "%w" => pick(TIMEOUTS, random),
             "%z" => odd(random),
             fixed => fixed.as_bytes().to_vec(),
         }

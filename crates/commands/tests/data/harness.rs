@@ -6,7 +6,7 @@
 use commands::generic::scan;
 use commands::table::{self, KeyIter};
 use commands::{Access, Args, Command, Gather, Merge, ReadCtx, Run, WriteCtx};
-use effect::{Cause, Effect, Elements, Hashes, Kind, RecordBuilder};
+use effect::{Cause, Delivery, Effect, Elements, Hashes, Items, Kind, RecordBuilder, StreamChange, StreamId};
 use protocol::{Reply, Value, Version};
 use std::collections::BTreeSet;
 use std::fmt::Write;
@@ -30,6 +30,8 @@ pub(crate) struct Cluster {
     records: Vec<RecordBuilder>,
     touched: Vec<Vec<(u8, u64)>>,
     log: Vec<Vec<u8>>,
+    /// Where the effects of a command begin in each log.
+    begins: Vec<Vec<usize>>,
     ran: BTreeSet<&'static str>,
 }
 
@@ -46,6 +48,7 @@ impl Cluster {
             records: (0..count).map(|_| RecordBuilder::new()).collect(),
             touched: vec![Vec::new(); count],
             log: vec![Vec::new(); count],
+            begins: vec![Vec::new(); count],
             ran: BTreeSet::new(),
         }
     }
@@ -227,6 +230,7 @@ impl Cluster {
             for effect in effect::decode(&bytes) {
                 rendered.push(render_effect(&effect.expect("what was encoded decodes")));
             }
+            self.begins[id].push(self.log[id].len());
             self.log[id].extend_from_slice(&bytes);
         }
         rendered
@@ -237,15 +241,35 @@ impl Cluster {
         digest(&self.stores)
     }
 
+    /// What partitions hold that begin as these are in the end, and then see the last part of their effects once more: as at a
+    /// start from a snapshot that was taken while its log went on.
+    pub(crate) fn overlapped_digest(&self, random: &mut Random) -> Vec<String> {
+        let mut stores = Vec::new();
+        for (id, (store, log)) in self.stores.iter().zip(&self.log).enumerate() {
+            let mut copy = Partition::new(2_000 + id as u64);
+            store.for_each(&mut |effect| self.apply(&mut copy, &effect));
+            let begins = &self.begins[id];
+            let begin = begins.get(random.below(begins.len().max(1) as u64) as usize).copied().unwrap_or(0);
+            for effect in effect::decode(&log[begin..]) {
+                self.apply(&mut copy, &effect.expect("what was encoded decodes"));
+            }
+            stores.push(copy);
+        }
+        digest(&stores)
+    }
+
+    fn apply(&self, store: &mut Partition, effect: &Effect<'_>) {
+        let hash = effect.key().map_or(0, |key| store.hash(key));
+        store.apply(effect, hash, self.now);
+    }
+
     /// What partitions hold that have seen nothing but this cluster's effects.
     pub(crate) fn replayed_digest(&self) -> Vec<String> {
         let mut stores: Vec<Partition> =
             (0..u64::from(self.partitions)).map(|id| Partition::new(1_000 + id)).collect();
         for (store, log) in stores.iter_mut().zip(&self.log) {
             for effect in effect::decode(log) {
-                let effect = effect.expect("what was encoded decodes");
-                let hash = effect.key().map_or(0, |key| store.hash(key));
-                store.apply(&effect, hash, self.now);
+                self.apply(store, &effect.expect("what was encoded decodes"));
             }
         }
         digest(&stores)
@@ -324,6 +348,39 @@ fn list(kind: Kind, elements: Elements<'_>) -> String {
     format!("[{}]", shown.join(" "))
 }
 
+fn render_change(db: u8, key: &[u8], change: &StreamChange<'_>) -> String {
+    let ids = |ids: Items<'_, StreamId>| ids.iter().map(|id| id.to_string()).collect::<Vec<_>>().join(" ");
+    let (what, text) = match *change {
+        StreamChange::Append { id, fields } => ("append-to", format!("{id} {}", list(Kind::List, fields))),
+        StreamChange::Delete { ids: gone } => ("delete-from", ids(gone)),
+        StreamChange::Trim { through } => ("trim", format!("through {through}")),
+        StreamChange::SetId { last, added, deleted } => {
+            ("set-id-of", format!("{last} added {added} deleted {deleted}"))
+        }
+        StreamChange::PutGroup { group, last, read } => {
+            ("put-group", format!("{} at {last} read {read:?}", quote(group)))
+        }
+        StreamChange::RemoveGroup { group } => ("remove-group", quote(group)),
+        StreamChange::PutConsumer { group, consumer, seen, active } => {
+            let active = active.map(|at| at.0);
+            let names = format!("{} {}", quote(group), quote(consumer));
+            ("put-consumer", format!("{names} seen {} active {active:?}", seen.0))
+        }
+        StreamChange::RemoveConsumer { group, consumer } => {
+            ("remove-consumer", format!("{} {}", quote(group), quote(consumer)))
+        }
+        StreamChange::PutPending { group, consumer, deliveries } => {
+            let shown = deliveries.iter().map(|Delivery { id, at, count }| format!("{id}@{} x{count}", at.0));
+            let shown = shown.collect::<Vec<_>>().join(" ");
+            ("put-pending", format!("{} {} {shown}", quote(group), quote(consumer)))
+        }
+        StreamChange::RemovePending { group, ids: gone } => {
+            ("remove-pending", format!("{} {}", quote(group), ids(gone)))
+        }
+    };
+    format!("{what} {db} {} {text}", quote(key))
+}
+
 fn render_effect(effect: &Effect<'_>) -> String {
     match effect {
         Effect::SetString { db, key, value, expire_at } => {
@@ -372,6 +429,7 @@ fn render_effect(effect: &Effect<'_>) -> String {
             let elements = list(Kind::List, *elements);
             format!("splice-list {db} {} {revision} {index} {removed} {elements}", quote(key))
         }
+        Effect::ChangeStream { db, key, change } => render_change(*db, key, change),
         Effect::Remove { db, key, cause } => {
             let cause = match cause {
                 Cause::Deleted => "deleted",

@@ -10,9 +10,10 @@ use crate::frame::{Request, Route, Scope, Words};
 use crate::routing::Destination;
 use crate::spot::Spot;
 use crate::stats::Counter;
-use crate::target::{Delivery, Owner, Target};
+use crate::target::{Delivery, Owner, Target, wakes};
 use commands::across;
 use commands::generic::{scan, sort};
+use commands::table::Blocking;
 use commands::{Args, Command, Gather, Run};
 use protocol::{Reply, Version};
 use smallvec::SmallVec;
@@ -141,6 +142,7 @@ impl Worker {
                 | Scope::Watch
                 | Scope::Partitions
                 | Scope::Attempt
+                | Scope::ByNow
                 | Scope::Fetch
                 | Scope::Apply,
                 _,
@@ -321,6 +323,12 @@ impl Worker {
             (Scope::Cancel, _) => {
                 return self.run_cancel(command, args, meta, routes, target);
             }
+            (Scope::ByNow, Run::Blocking(Blocking { by_now: Some(by_now), .. })) => {
+                self.executor(meta, target, |executor| {
+                    let mut reply = Reply::new(out, meta.version);
+                    executor.keys(command, &Run::Read(*by_now), (args, &[]), routes, &mut reply)
+                })?
+            }
             (Scope::Fetch, _) => self.executor(meta, target, |executor| {
                 let mut reply = Reply::new(out, meta.version);
                 executor.keys(command, &Run::Read(across::fetch), (args, &[]), routes, &mut reply)
@@ -386,7 +394,7 @@ impl Worker {
         let result = run(&mut executor);
         let now = executor.now;
         self.now = now;
-        self.deliveries.extend(woken.into_iter().map(|target| (target, Delivery::Bytes(Vec::new()))));
+        self.deliveries.extend(woken.into_iter().map(wakes));
         if lookups.0 > 0 {
             self.stat(Counter::Hits, lookups.0);
         }
@@ -548,7 +556,9 @@ pub(super) fn find(scope: Scope, args: Args<'_>) -> Option<&'static Command> {
     match scope {
         Scope::Transaction => commands::table::lookup(b"exec"),
         Scope::Watch => commands::table::lookup(b"watch"),
-        Scope::Keys | Scope::Partitions | Scope::Node | Scope::Attempt => commands::find(args).ok(),
+        Scope::Keys | Scope::Partitions | Scope::Node | Scope::Attempt | Scope::ByNow => {
+            commands::find(args).ok()
+        }
         // Their key is where those have theirs.
         Scope::Fetch => commands::table::lookup(b"dump"),
         Scope::Apply => commands::table::lookup(b"restore"),

@@ -17,7 +17,7 @@ use crate::connection::{HeldReply, RepliesToCome};
 use crate::frame::{self, Brief, Status};
 use crate::journal::HeldAnswer;
 use crate::spot::Spot;
-use crate::target::{Delivery, Key, Owner, Target};
+use crate::target::{Delivery, Key, Owner, Target, wakes};
 use commands::express::{Client, Express};
 use commands::{Args, Command};
 use replication::Message;
@@ -189,6 +189,8 @@ impl Worker {
                 now: self.now,
                 wait_for_in_sync: self.shared.config.wait_for_in_sync,
                 garbage: SmallVec::new(),
+                wall: self.wall,
+                woken: Vec::new(),
             },
         };
         let mut known = None;
@@ -210,6 +212,7 @@ impl Worker {
         let Lane { closing, lookups, lock, .. } = lane;
         drop(lock);
         closing.garbage.into_iter().for_each(|garbage| self.shared.free(garbage));
+        self.deliveries.extend(closing.woken.into_iter().map(wakes));
         if !replies.is_empty() {
             let started = std::mem::replace(&mut self.now, self.shared.clock.mono());
             tally.close(self.now.0 - started.0, lookups);

@@ -1,7 +1,10 @@
 //! The table of families: which commands programs are made of, in the notation of [`super::grammar`].
 //!
 //! A shape that stands there twice comes twice as often. Commands that other servers do not have (filters, `SET IFEQ`)
-//! are not compared here.
+//! are not compared here. Commands that wait do so for moments only: nobody else fills what they wait for.
+
+mod collections;
+mod sorted;
 
 /// Commands that belong together.
 pub(super) struct Family {
@@ -17,10 +20,16 @@ pub(super) const FAMILIES: &[Family] = &[
     Family { name: "strings", shapes: STRINGS },
     Family { name: "bitmaps", shapes: BITMAPS },
     Family { name: "hyperloglog", shapes: HYPERLOGLOG },
-    Family { name: "hashes", shapes: HASHES },
-    Family { name: "sets", shapes: SETS },
-    Family { name: "lists", shapes: LISTS },
+    Family { name: "hashes", shapes: collections::HASHES },
+    Family { name: "sets", shapes: collections::SETS },
+    Family { name: "lists", shapes: collections::LISTS },
+    Family { name: "sorted-sets", shapes: sorted::SORTED_SETS },
+    Family { name: "geo", shapes: sorted::GEO },
 ];
+
+/// Commands that may wait for data: a slip of theirs could make them wait for ever.
+pub(super) const WAITING: &[&str] =
+    &["BLPOP", "BRPOP", "BLMOVE", "BLMPOP", "BRPOPLPUSH", "BZPOPMIN", "BZPOPMAX", "BZMPOP"];
 
 /// The family that takes part in every program.
 pub(super) const EVERYWHERE: &str = "keys";
@@ -147,87 +156,4 @@ const HYPERLOGLOG: &[&str] = &[
     "SETRANGE %k %c %v",
     "STRLEN %k",
     "COPY %k %k",
-];
-
-const HASHES: &[&str] = &[
-    "HSET %k { %f %v }",
-    "HSET %k { %f %v }",
-    "HSET %k %f %v",
-    "HMSET %k { %f %v }",
-    "HSETNX %k %f %v",
-    "HGET %k %f",
-    "HMGET %k { %f }",
-    "HGETALL %k",
-    "HKEYS %k",
-    "HVALS %k",
-    "HLEN %k",
-    "HSTRLEN %k %f",
-    "HEXISTS %k %f",
-    "HDEL %k { %f }",
-    "HINCRBY %k %f %n",
-    "HINCRBY %k %f %z",
-    "HINCRBYFLOAT %k %f %x",
-    "HINCRBYFLOAT %k %f %n",
-    "HRANDFIELD %k [ %n ] [ WITHVALUES ]",
-    "HRANDFIELD %k %n WITHVALUES|withvalues|%z",
-    "HSCAN %k 0 [ MATCH %p ] [ COUNT %n ]",
-    "HSCAN %k %z [ MATCH %p ] [ NOVALUES|%z ]",
-    "OBJECT ENCODING %k",
-];
-
-const SETS: &[&str] = &[
-    "SADD %k { %f }",
-    "SADD %k { %f }",
-    "SADD %k { %n }",
-    "SADD %k { %i }",
-    "SREM %k { %f }",
-    "SREM %k { %i }",
-    "SMEMBERS %k",
-    "SCARD %k",
-    "SISMEMBER %k %f",
-    "SMISMEMBER %k { %f }",
-    "SMOVE %k %k %f",
-    "SPOP %k [ %c ]",
-    "SPOP %k %n",
-    "SRANDMEMBER %k [ %n ]",
-    "SINTER { %k }",
-    "SUNION { %k }",
-    "SDIFF { %k }",
-    "SINTERSTORE %k { %k }",
-    "SUNIONSTORE %k { %k }",
-    "SDIFFSTORE %k { %k }",
-    "SINTERCARD 2 %k %k [ LIMIT %n ]",
-    "SINTERCARD %n { %k } [ LIMIT|%z %n ]",
-    "SSCAN %k 0 [ MATCH %p ] [ COUNT %n ]",
-    "SSCAN %k %z",
-    "OBJECT ENCODING %k",
-];
-
-const LISTS: &[&str] = &[
-    "LPUSH %k { %f }",
-    "RPUSH %k { %f }",
-    "RPUSH %k { %v }",
-    "RPUSH %k { %n }",
-    "LPUSHX %k { %v }",
-    "RPUSHX %k { %v }",
-    "LPOP %k [ %n ]",
-    "RPOP %k [ %n ]",
-    "LLEN %k",
-    "LRANGE %k %i %i",
-    "LRANGE %k 0 -1",
-    "LINDEX %k %n",
-    "LINDEX %k %i",
-    "LSET %k %n %v",
-    "LINSERT %k BEFORE|AFTER|after|%z %f %v",
-    "LREM %k %n %f",
-    "LTRIM %k %n %i",
-    "LTRIM %k %i %i",
-    "LPOS %k %f [ RANK %n ] [ COUNT %n ] [ MAXLEN %n ]",
-    "LPOS %k %f COUNT|RANK|MAXLEN|%z %z",
-    "LMOVE %k %k LEFT|RIGHT LEFT|RIGHT|right",
-    "LMOVE %k %k LEFT|RIGHT|%z LEFT|RIGHT|%z",
-    "RPOPLPUSH %k %k",
-    "LMPOP 2 %k %k LEFT|RIGHT [ COUNT %n ]",
-    "LMPOP %n { %k } LEFT|RIGHT|%z [ COUNT|%z %n ]",
-    "OBJECT ENCODING %k",
 ];
