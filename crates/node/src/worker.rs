@@ -30,6 +30,7 @@ mod peer_lane;
 mod peer_requests;
 mod serve;
 mod transaction;
+mod wait;
 
 use crate::cells::{Cells, Wandering};
 use crate::connection::{Connection, HeldReply};
@@ -134,7 +135,7 @@ pub struct Worker {
     outgoing: Vec<crate::pubsub::Outgoing>,
     /// What has happened to keys in this turn, while anybody wants to know.
     events: Vec<Event>,
-    waits: Vec<transaction::Wait>,
+    waits: Vec<wait::Wait>,
     expiry: expiry::Expiry,
     attach_at: Mono,
     retry_at: Mono,
