@@ -36,7 +36,7 @@ pub enum Across {
 pub fn across(command: &Command) -> Option<Across> {
     match command.name {
         "sinterstore" | "sunionstore" | "sdiffstore" | "zinterstore" | "zunionstore" | "zdiffstore"
-        | "zrangestore" | "geosearchstore" | "georadius" | "georadiusbymember" | "bitop" => {
+        | "zrangestore" | "geosearchstore" | "georadius" | "georadiusbymember" | "bitop" | "sort" => {
             Some(Across::Store)
         }
         "pfmerge" | "rename" | "renamenx" | "copy" => Some(Across::Compare),

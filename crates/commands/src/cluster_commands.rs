@@ -5,133 +5,21 @@
 //! node may be primary of some slots and replica of others. SLOTS and SHARDS say so range by range; NODES, whose
 //! format cannot, shows every node as a master with the slots it is primary of.
 
+mod rows;
+
 use crate::args::Args;
 use crate::host::{ClusterNode, ClusterView, NodeHealth, SlotRange};
-use crate::server::rows::{EMPTY, HELP_SUMMARY, LOADING_STALE, NONDETERMINISTIC, NOT_AN_INTEGER, reply_help};
+use crate::server::rows::NOT_AN_INTEGER;
 use crate::session::SessionCtx;
-use crate::table::{Command, Flags, Group, Run};
 use protocol::Reply;
+pub use rows::COMMANDS;
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 use stdx::Slot;
-use stdx::crc16::{SLOTS, slot_of};
+use stdx::crc16::SLOTS;
 
 /// Most keys that GETKEYSINSLOT returns in one call.
 pub const KEYS_IN_SLOT_MAX: usize = 1_000_000;
-
-const BASE: Command =
-    Command { arity: 2, flags: Flags::STALE, group: Group::Cluster, since: "3.0.0", ..EMPTY };
-
-/// The rows of this family.
-pub const COMMANDS: &[Command] = &[Command {
-    name: "cluster",
-    arity: -2,
-    flags: Flags::NONE,
-    complexity: "Depends on subcommand.",
-    summary: "A container for Redis Cluster commands.",
-    subcommands: SUBCOMMANDS,
-    ..BASE
-}];
-
-const SUBCOMMANDS: &[Command] = &[
-    Command {
-        name: "cluster|countkeysinslot",
-        arity: 3,
-        summary: "Returns the number of keys in a hash slot.",
-        run: Run::Session(count_keys_in_slot),
-        ..BASE
-    },
-    Command {
-        name: "cluster|getkeysinslot",
-        arity: 4,
-        complexity: "O(N) where N is the number of requested keys",
-        summary: "Returns the key names in a hash slot.",
-        tips: NONDETERMINISTIC,
-        run: Run::Session(get_keys_in_slot),
-        ..BASE
-    },
-    Command {
-        name: "cluster|help",
-        flags: LOADING_STALE,
-        since: "5.0.0",
-        summary: HELP_SUMMARY,
-        run: Run::Session(|_, _, reply| reply_help(reply, "CLUSTER", HELP)),
-        ..BASE
-    },
-    Command {
-        name: "cluster|info",
-        summary: "Returns information about the state of a node.",
-        tips: NONDETERMINISTIC,
-        run: Run::Session(info),
-        ..BASE
-    },
-    Command {
-        name: "cluster|keyslot",
-        arity: 3,
-        complexity: "O(N) where N is the number of bytes in the key",
-        summary: "Returns the hash slot for a key.",
-        run: Run::Session(|_, args, reply| reply.integer(i64::from(slot_of(args.at(2)).0))),
-        ..BASE
-    },
-    Command { name: "cluster|myid", summary: "Returns the ID of a node.", run: Run::Session(my_id), ..BASE },
-    Command {
-        name: "cluster|myshardid",
-        since: "7.2.0",
-        summary: "Returns the shard ID of a node.",
-        tips: NONDETERMINISTIC,
-        // Every node is a master towards clients, so its shard is named after itself.
-        run: Run::Session(my_id),
-        ..BASE
-    },
-    Command {
-        name: "cluster|nodes",
-        complexity: "O(N) where N is the total number of Cluster nodes",
-        summary: "Returns the cluster configuration for a node.",
-        tips: NONDETERMINISTIC,
-        run: Run::Session(nodes),
-        ..BASE
-    },
-    Command {
-        name: "cluster|shards",
-        since: "7.0.0",
-        complexity: "O(N) where N is the total number of cluster nodes",
-        summary: "Returns the mapping of cluster slots to shards.",
-        tips: NONDETERMINISTIC,
-        run: Run::Session(shards),
-        ..BASE
-    },
-    Command {
-        name: "cluster|slots",
-        complexity: "O(N) where N is the total number of Cluster nodes",
-        summary: "Returns the mapping of cluster slots to nodes.",
-        tips: NONDETERMINISTIC,
-        run: Run::Session(slots),
-        ..BASE
-    },
-];
-
-const HELP: &[&str] = &[
-    "COUNTKEYSINSLOT <slot>",
-    "    Return the number of keys in <slot>.",
-    "GETKEYSINSLOT <slot> <count>",
-    "    Return key names stored by current node in a slot.",
-    "INFO",
-    "    Return information about the cluster.",
-    "KEYSLOT <key>",
-    "    Return the hash slot for <key>.",
-    "MYID",
-    "    Return the node id.",
-    "MYSHARDID",
-    "    Return the node's shard id.",
-    "NODES",
-    "    Return cluster configuration seen by node. Output format:",
-    "    <id> <ip:port@bus-port[,hostname]> <flags> <master> <pings> <pongs> <epoch> <link> <slot> ...",
-    "SLOTS",
-    "    Return information about slots range mappings. Each range is made of:",
-    "    start, end, master and replicas IP addresses, ports and ids",
-    "SHARDS",
-    "    Return information about slot range mappings and the nodes associated with them.",
-];
 
 /// Ranges with neighbours of equal owners merged; a range of an unknown node is left out, since nothing can be said.
 fn merged(view: &ClusterView) -> Vec<SlotRange> {
@@ -271,11 +159,20 @@ fn nodes(ctx: &mut SessionCtx<'_>, _: Args<'_>, reply: &mut Reply<'_>) {
 }
 
 fn node_line(view: &ClusterView, index: usize, node: &ClusterNode) -> String {
+    let mut line = member_line(view, index, node, None);
+    for (first, last) in primary_slots(view, index) {
+        line.push_str(&if first == last { format!(" {first}") } else { format!(" {first}-{last}") });
+    }
+    line
+}
+
+/// A member as a master, or as a replica of another; without slots.
+fn member_line(view: &ClusterView, index: usize, node: &ClusterNode, master: Option<&ClusterNode>) -> String {
     let mut flags = String::new();
     if index == view.myself {
         flags.push_str("myself,");
     }
-    flags.push_str("master");
+    flags.push_str(if master.is_some() { "slave" } else { "master" });
     flags.push_str(match node.health {
         NodeHealth::Up => "",
         NodeHealth::Suspect => ",fail?",
@@ -284,14 +181,48 @@ fn node_line(view: &ClusterView, index: usize, node: &ClusterNode) -> String {
     });
     let link = if node.health == NodeHealth::Down { "disconnected" } else { "connected" };
     let hostname = hostname(node).map(|name| format!(",{name}")).unwrap_or_default();
-    let mut line = format!(
-        "{} {}:{}@{}{hostname} {flags} - {} {} {} {link}",
-        node.id, node.host, node.port, node.bus_port, node.ping_sent.0, node.pong_received.0, node.epoch
-    );
-    for (first, last) in primary_slots(view, index) {
-        line.push_str(&if first == last { format!(" {first}") } else { format!(" {first}-{last}") });
+    let master = master.map_or("-", |master| &master.id);
+    let ClusterNode { id, host, port, bus_port, ping_sent, pong_received, epoch, .. } = node;
+    let (ping, pong) = (ping_sent.0, pong_received.0);
+    format!("{id} {host}:{port}@{bus_port}{hostname} {flags} {master} {ping} {pong} {epoch} {link}")
+}
+
+/// Index of the member with the id in the third word, or the error.
+fn member(view: &ClusterView, args: Args<'_>) -> Result<usize, String> {
+    let id = args.at(2);
+    view.nodes
+        .iter()
+        .position(|node| node.id.as_bytes() == id)
+        .ok_or_else(|| format!("ERR Unknown node {}", String::from_utf8_lossy(id)))
+}
+
+/// `CLUSTER REPLICAS id`: lines as of NODES of the members that have copies of slots which this one is primary of.
+fn replicas(ctx: &mut SessionCtx<'_>, args: Args<'_>, reply: &mut Reply<'_>) {
+    let view = ctx.host.cluster_view();
+    let primary = match member(&view, args) {
+        Ok(primary) => primary,
+        Err(error) => return reply.error(&error),
+    };
+    let owned = view.ranges.iter().filter(|range| range.primary == primary);
+    let replicas: BTreeSet<usize> = owned.flat_map(|range| range.replicas.iter().copied()).collect();
+    let lines: Vec<String> = replicas
+        .into_iter()
+        .filter_map(|index| Some(member_line(&view, index, view.nodes.get(index)?, view.nodes.get(primary))))
+        .collect();
+    reply.array(lines.len());
+    lines.iter().for_each(|line| reply.bulk(line.as_bytes()));
+}
+
+/// `CLUSTER COUNT-FAILURE-REPORTS id`: gossip tells whether a member is suspected, not how many suspect it.
+fn count_failure_reports(ctx: &mut SessionCtx<'_>, args: Args<'_>, reply: &mut Reply<'_>) {
+    let view = ctx.host.cluster_view();
+    match member(&view, args) {
+        Ok(index) => reply.integer(i64::from(matches!(
+            view.nodes.get(index).map(|node| node.health),
+            Some(NodeHealth::Suspect | NodeHealth::Down)
+        ))),
+        Err(error) => reply.error(&error),
     }
-    line
 }
 
 /// The slots a node is primary of, merged whoever the replicas are.

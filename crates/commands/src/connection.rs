@@ -257,6 +257,7 @@ fn reset(ctx: &mut SessionCtx<'_>, _: Args<'_>, reply: &mut Reply<'_>) {
     session.name.clear();
     session.asking = false;
     session.readonly = false;
+    session.monitoring = false;
     session.reply_mode = ReplyMode::On;
     session.no_touch = false;
     session.no_evict = false;

@@ -8,7 +8,7 @@
 
 use crate::filter::FilterChange;
 use effect::{Cause, Effect, Elements, Kind, RecordBuilder};
-use stdx::{PartitionId, Random, Wall};
+use stdx::{PartitionId, Random, Slot, Wall};
 use store::eviction::Policy;
 use store::{EntryRef, FilterMut, Locator, Partition};
 
@@ -198,6 +198,18 @@ macro_rules! reads {
             pub fn peek_in(&self, db: u8, key: &[u8]) -> Option<EntryRef<'_>> {
                 let (access, at) = self.set.of_ref(key);
                 access.store.peek(db, key, at, self.now)
+            }
+
+            /// Whether the command was given every key: of this slot, or of all slots.
+            pub(crate) fn holds(&self, slot: Option<Slot>) -> bool {
+                let AccessSet { partitions, accesses, .. } = &self.set;
+                match slot {
+                    None => accesses.len() == usize::from(*partitions),
+                    Some(slot) => {
+                        let id = PartitionId::of_slot(slot, *partitions);
+                        accesses.iter().any(|access| *partitions == 1 || access.id == id)
+                    }
+                }
             }
 
             /// The store of a partition of this command, to look at.

@@ -29,9 +29,31 @@ const GROUPS: &[(Group, &str)] = &[
 /// What a reader who knows Redis has to know of a group, after its table.
 const NOTES: &[(Group, &str)] = &[
     (
+        Group::Generic,
+        "The keys that BY and GET of SORT name may be on any node: they are fetched first, up to 100,000 of them. In a \
+        transaction they must be in a slot of its own keys, as a hash tag before the `*` can make sure; otherwise the answer \
+        is that of a Redis Cluster. Elements are compared byte by byte, whatever the locale.\n\n\
+        WAITAOF asks for the log of the node that the client is connected to; writes that were made on other nodes are in \
+        theirs. Replicas count only with `appendfsync always`, where they confirm what is on their disk.",
+    ),
+    (
         Group::String,
         "SET has the option `IFEQ value` of Valkey 8.1, which is compare-and-set: it writes if the key holds this value and \
         answers with null if not; `DELIFEQ` is that of Valkey 9.",
+    ),
+    (
+        Group::Server,
+        "SWAPDB writes the keys of both databases anew, so that its cost is that of all of them; each partition swaps in one \
+        step, at most 512 MiB, and the partitions one after the other. What names a master or a replica (REPLICAOF, SYNC, \
+        FAILOVER and their like), loads modules or debugs is refused. MONITOR shows the commands of clients of the node that \
+        it is sent to, not of others.",
+    ),
+    (
+        Group::Cluster,
+        "Members decide who owns which slots: what changes the map by hand in Redis is refused with an error that says what \
+        changes it here. CLUSTER NODES shows every node as a master; CLUSTER REPLICAS tells which nodes have copies of its \
+        slots. CLUSTER LINKS is empty, because gossip goes by UDP, and CLUSTER COUNT-FAILURE-REPORTS is 1 of a node that is \
+        suspected or down.",
     ),
     (
         Group::Bitmap,

@@ -16,12 +16,14 @@ pub struct Gather {
     pub items: Vec<Vec<u8>>,
     /// For commands that choose.
     pub random: Random,
+    /// The error that a part has ended in: the reply of the whole.
+    pub refusal: Option<&'static str>,
 }
 
 impl Gather {
     /// Nothing gathered yet.
     pub fn new(random: Random) -> Gather {
-        Gather { sum: 0, items: Vec::new(), random }
+        Gather { sum: 0, items: Vec::new(), random, refusal: None }
     }
 
     /// Adds what another partition or node has gathered.
@@ -46,6 +48,9 @@ impl Gather {
 
     /// Writes the reply of the whole command.
     pub fn finish(self, merge: Merge, reply: &mut Reply<'_>) {
+        if let Some(error) = self.refusal {
+            return reply.error(error);
+        }
         match merge {
             Merge::Sum => reply.integer(self.sum),
             Merge::Ok => reply.ok(),

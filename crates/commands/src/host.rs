@@ -182,6 +182,8 @@ pub struct ClientFlags {
     pub blocked: bool,
     /// `c`
     pub closing: bool,
+    /// `O`
+    pub monitoring: bool,
     /// `e`
     pub no_evict: bool,
     /// `T`

@@ -5,7 +5,9 @@ pub mod acl;
 pub mod command;
 pub mod info;
 pub mod memory;
+pub mod monitor;
 mod persistence;
+pub(crate) mod refused;
 pub(crate) mod rows;
 
 use crate::args::Args;
@@ -47,6 +49,7 @@ pub const COMMANDS: &[Command] = &[
         ..EMPTY
     },
     memory::MEMORY,
+    monitor::MONITOR,
     Command {
         name: "role",
         flags: SESSION.with(Flags::FAST),

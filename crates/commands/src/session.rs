@@ -50,6 +50,8 @@ pub struct Session {
     pub no_touch: bool,
     /// `CLIENT REPLY`.
     pub reply_mode: ReplyMode,
+    /// `MONITOR`: it listens to the commands of the node. Cleared by `RESET`: the node then forgets it.
+    pub monitoring: bool,
     /// `READONLY`: the client accepts reads from a replica.
     pub readonly: bool,
     /// `ASKING`: holds for the next command only; the node clears it.
@@ -142,6 +144,7 @@ impl Session {
             no_evict: false,
             no_touch: false,
             reply_mode: ReplyMode::On,
+            monitoring: false,
             readonly: false,
             asking: false,
             in_multi: false,
@@ -174,6 +177,7 @@ impl Session {
             flags: ClientFlags {
                 blocked: self.blocked,
                 closing: self.close_after_reply,
+                monitoring: self.monitoring,
                 no_evict: self.no_evict,
                 no_touch: self.no_touch,
                 pubsub: subscribed,

@@ -278,6 +278,15 @@ pub enum Find {
         /// Whether there is only one.
         one: bool,
     },
+    /// Behind an option that may stand anywhere among others, the last of its kind; unknown to COMMAND INFO.
+    Option {
+        /// The option, in upper case.
+        word: &'static str,
+        /// The other options that have words of their own, and how many.
+        others: &'static [(&'static str, usize)],
+    },
+    /// Not among the words at all: they follow from the content of other keys; unknown to COMMAND INFO.
+    Nowhere,
 }
 
 impl KeySpec {
@@ -339,6 +348,22 @@ impl KeySpec {
                     Some(at) => (at + 1, at + 1 + (words - at - 1) / 2, 1),
                 }
             }
+            Find::Option { word: option, others } => {
+                let is_it = |at, name: &str| {
+                    word(at).is_some_and(|it: &[u8]| it.eq_ignore_ascii_case(name.as_bytes()))
+                };
+                let (mut at, mut end) = (first, 0);
+                while at + 1 < words {
+                    let other = others.iter().find(|(name, _)| is_it(at, name));
+                    if other.is_none() && is_it(at, option) {
+                        end = at + 2;
+                        at += 1;
+                    }
+                    at += 1 + other.map_or(0, |(_, operands)| *operands);
+                }
+                (end.max(1) - 1, end, 1)
+            }
+            Find::Nowhere => (first, 0, 1),
         }
     }
 }
@@ -425,6 +450,11 @@ impl Command {
             keys.left += 1;
         }
         keys
+    }
+
+    /// Whether it may look at keys that follow from the content of others.
+    pub fn derives_keys(&self) -> bool {
+        self.keys.0.iter().any(|spec| spec.find == Find::Nowhere)
     }
 
     /// The same with only those keys that it waits for, if it waits: BLMOVE not for its destination.

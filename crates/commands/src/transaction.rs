@@ -27,6 +27,15 @@ pub const TIMEOUT_NOT_AN_INTEGER: &str = "ERR timeout is not an integer or out o
 /// WAIT's timeout is below zero.
 pub const TIMEOUT_NEGATIVE: &str = "ERR timeout is negative";
 
+/// What should be a number is none.
+pub const NOT_AN_INTEGER: &str = crate::server::rows::NOT_AN_INTEGER;
+/// WAITAOF's first number.
+pub const NOT_ZERO_OR_ONE: &str = "ERR value is out of range, must be between 0 and 1";
+/// WAITAOF's second number.
+pub const NOT_POSITIVE: &str = "ERR value is out of range, must be positive";
+/// WAITAOF for the log of a node that has none.
+pub const NO_LOG: &str = "ERR WAITAOF cannot be used when numlocal is set but appendonly is disabled.";
+
 const TRANSACTION: Flags = SESSION.with(Flags::FAST).with(Flags::ALLOW_BUSY);
 const BASE: Command = Command {
     group: Group::Transactions,
@@ -78,6 +87,18 @@ pub const COMMANDS: &[Command] = &[
         since: "3.0.0",
         summary: "Blocks until the asynchronous replication of all preceding write commands sent by the \
                   connection is completed.",
+        tips: &["request_policy:all_shards", "response_policy:agg_min"],
+        ..BASE
+    },
+    Command {
+        name: "waitaof",
+        arity: 4,
+        flags: Flags::BLOCKING,
+        group: Group::Generic,
+        categories: Categories::CONNECTION,
+        since: "7.2.0",
+        summary: "Blocks until all of the preceding write commands sent by the connection are written to the \
+                  append-only file of the master and/or replicas.",
         tips: &["request_policy:all_shards", "response_policy:agg_min"],
         ..BASE
     },

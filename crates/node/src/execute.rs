@@ -77,8 +77,8 @@ pub(crate) struct Executor<'a> {
     pub(crate) lookups: &'a mut (u64, u64),
 }
 
-/// The commands of a transaction; gives back database and name of every key they name.
-type TogetherFn<'f, 'a> = dyn FnMut(&mut Executor<'a>, &mut [Held<'_>]) -> Vec<(u8, Vec<u8>)> + 'f;
+/// The commands of a transaction; gives back database and name of every key they name, without a name for all of a database.
+type TogetherFn<'f, 'a> = dyn FnMut(&mut Executor<'a>, &mut [Held<'_>]) -> Vec<(u8, Option<Vec<u8>>)> + 'f;
 
 impl<'a> Executor<'a> {
     /// Runs a `Read` or `Write` on the partitions of its keys. `routes` are sorted by partition, without doubles;
@@ -108,8 +108,11 @@ impl<'a> Executor<'a> {
             }
         }
         let db = self.db;
-        let executed = self.close(&mut states, |state| {
-            keys.clone().map(|key| state.dirty_counter(db, state.store.hash(key))).max().unwrap_or(0)
+        let executed = self.close(&mut states, |state| match command.derives_keys() {
+            true => state.dirty_counter_of_all(db),
+            false => {
+                keys.clone().map(|key| state.dirty_counter(db, state.store.hash(key))).max().unwrap_or(0)
+            }
         });
         drop(states);
         Ok(self.finish(locked, executed))
@@ -232,7 +235,11 @@ impl<'a> Executor<'a> {
         let keys = body(self, &mut states);
         self.db = db;
         let executed = self.close(&mut states, |state| {
-            keys.iter().map(|(db, key)| state.dirty_counter(*db, state.store.hash(key))).max().unwrap_or(0)
+            let counters = keys.iter().map(|(db, key)| match key {
+                Some(key) => state.dirty_counter(*db, state.store.hash(key)),
+                None => state.dirty_counter_of_all(*db),
+            });
+            counters.max().unwrap_or(0)
         });
         drop(states);
         Ok(self.finish(locked, executed))

@@ -6,7 +6,7 @@ use crate::journal::{Awaiting, HeldAnswer, Journal, Kept};
 use crate::lease::Lease;
 use crate::partition::{Aftermath, Role};
 use crate::platform::Platform;
-use crate::pubsub::Registry;
+use crate::pubsub::{Registry, Subscriber};
 use crate::routing::Routing;
 use crate::script::Scripts;
 use crate::stats::{AllStats, Counter};
@@ -75,6 +75,9 @@ pub struct Shared {
     pub(crate) latency_events: Mutex<BTreeMap<String, LatencyEvent>>,
     pub(crate) paused: Mutex<Option<Paused>>,
     pub(crate) is_paused: AtomicBool,
+    /// Clients that listen to commands (MONITOR), and whether there are any.
+    pub(crate) monitors: Mutex<Vec<Subscriber>>,
+    pub(crate) is_monitored: AtomicBool,
     pub(crate) is_loading: AtomicBool,
     /// Which keyspace events are published, and those of evictions that are not published yet.
     events: AtomicU32,
@@ -157,6 +160,8 @@ impl Shared {
             latency_events: Mutex::new(BTreeMap::new()),
             paused: Mutex::new(None),
             is_paused: AtomicBool::new(false),
+            monitors: Mutex::new(Vec::new()),
+            is_monitored: AtomicBool::new(false),
             is_loading: AtomicBool::new(false),
             events: AtomicU32::new(0),
             evicted_events: Mutex::default(),

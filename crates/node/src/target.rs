@@ -117,6 +117,8 @@ pub(crate) enum Mail {
     Changed,
     /// Messages for subscribers on this worker.
     Publish(Vec<crate::pubsub::Outgoing>),
+    /// A command for a client that listens to commands.
+    Monitor(Key, std::sync::Arc<[u8]>),
     /// Close a connection.
     Kill(Key),
     /// Tell the other nodes which keyspace events are wanted.

@@ -25,11 +25,13 @@ mod forwards;
 mod gather;
 mod lane;
 mod links;
+mod monitor;
 mod peer_lane;
 mod peer_requests;
 mod scripts;
 mod serve;
 mod transaction;
+mod wait;
 
 use crate::cells::{Cells, Wandering};
 use crate::connection::{Connection, HeldReply};
@@ -137,7 +139,7 @@ pub struct Worker {
     engine: Option<Box<Engine>>,
     /// What has happened to keys in this turn, while anybody wants to know.
     events: Vec<Event>,
-    waits: Vec<transaction::Wait>,
+    waits: Vec<wait::Wait>,
     expiry: expiry::Expiry,
     attach_at: Mono,
     retry_at: Mono,
@@ -293,6 +295,7 @@ impl Worker {
                     self.retry_held();
                     self.resume_stalled();
                 }
+                Mail::Monitor(key, line) => self.show_line(key, &line),
                 Mail::Publish(outgoing) => outgoing.iter().for_each(|message| self.show(message)),
                 Mail::Kill(key) => self.kill(key),
                 Mail::Unblock(key, how) => self.unblock(key, how),

@@ -9,6 +9,7 @@ use node::{Journal, Key, NoCopy, Shared, Worker};
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 use stdx::{Clock, Epoch, PartitionId, Random, Seq, Wall};
 
 const NOW: Wall = Wall(1_700_000_000_000);
@@ -178,6 +179,39 @@ fn who_waits_for_a_disk_that_failed_is_told() {
     let told = node.answers(node.client);
     assert!(told.starts_with("-INDOUBT") && told.contains("-TRYAGAIN"), "{told}");
     assert_eq!(node.run(&["GET l"]), "", "held until it is given up: this node serves no more");
+}
+
+#[test]
+fn waitaof_waits_for_the_log_of_this_node() {
+    let mut node = Node::start(&Book::new(false), &BTreeMap::new());
+    let none = "*2\r\n:0\r\n:0\r\n";
+    let own = "*2\r\n:1\r\n:0\r\n";
+    assert_eq!(node.run(&["WAITAOF 1 0 0"]), own, "nothing was written");
+    assert_eq!(node.run(&["SET k 1", "SET l 2", "WAITAOF 0 0 0"]), format!("+OK\r\n+OK\r\n{none}"));
+    assert_eq!(node.run(&["MULTI", "WAITAOF 1 0 0", "EXEC"]), format!("+OK\r\n+QUEUED\r\n*1\r\n{none}"));
+    assert_eq!(node.run(&["WAITAOF 1 0 0"]), "");
+    let after = |node: &mut Node, position, millis: u64| {
+        node.shared.journal_is_durable(position);
+        node.shared.clock().advance(Duration::from_millis(millis));
+        node.worker.tick();
+        node.worker.end_turn();
+        node.answers(node.client)
+    };
+    assert_eq!(after(&mut node, 1, 500), "");
+    assert_eq!(after(&mut node, 2, 500), own);
+    assert_eq!(node.run(&["WAITAOF 1 1 1000"]), "");
+    assert_eq!(after(&mut node, 2, 500), "");
+    assert_eq!(after(&mut node, 2, 600), own, "there is no replica, and its time is over");
+    for (words, error) in [
+        ("x 0 0", "value is not an integer or out of range"),
+        ("2 0 0", "value is out of range, must be between 0 and 1"),
+        ("1 -1 0", "value is out of range, must be positive"),
+        ("1 x 0", "value is not an integer or out of range"),
+        ("1 0 x", "timeout is not an integer or out of range"),
+        ("1 0 -1", "timeout is negative"),
+    ] {
+        assert_eq!(node.run(&[&format!("WAITAOF {words}")]), format!("-ERR {error}\r\n"));
+    }
 }
 
 #[test]

@@ -203,6 +203,7 @@ pub fn line(client: &ClientInfo) -> String {
 
 fn flag_letters(flags: ClientFlags) -> String {
     let letters = [
+        (flags.monitoring, 'O'),
         (flags.pubsub, 'P'),
         (flags.transaction, 'x'),
         (flags.blocked, 'b'),

@@ -29,22 +29,53 @@ pub(crate) const COMMANDS: &[Command] = &[
         ..ROW
     },
     Command {
+        name: "migrate",
+        arity: -6,
+        flags: Flags::WRITE.with(Flags::MOVABLE_KEYS),
+        keys: Keys(&[KeySpec::at(3, KeyFlags::RW.with(KeyFlags::ACCESS).with(KeyFlags::DELETE))]),
+        categories: Categories::KEYSPACE.with(Categories::DANGEROUS),
+        since: "2.6.0",
+        complexity: "This command actually executes a DUMP+DEL in the source instance, and a RESTORE in the target \
+            instance. See the pages of these commands for time complexity. Also an O(N) data transfer between the two \
+            instances is performed.",
+        summary: "Atomically transfers a key from one instance to another.",
+        tips: &["nondeterministic_output"],
+        run: Run::Write(|_, _, reply| reply.error(NO_MIGRATE)),
+        ..ROW
+    },
+    Command {
         name: "restore",
         arity: -4,
         flags: Flags::WRITE.with(Flags::DENYOOM),
         keys: Keys(&[KeySpec::at(1, KeyFlags::OW.with(KeyFlags::UPDATE))]),
         categories: Categories::KEYSPACE.with(Categories::DANGEROUS),
         since: "2.6.0",
-        complexity: "O(1) to create the new key and additional O(N*M) to reconstruct the serialized \
-            value, where N is the number of Redis objects composing the value and M their average size. \
-            For small string values the time complexity is thus O(1)+O(1*M) where M is small, so simply \
-            O(1). However for sorted set values the complexity is O(N*M*log(N)) because inserting \
-            values into sorted sets is O(log(N)).",
+        complexity: RESTORE_COST,
         summary: "Creates a key from the serialized representation of a value.",
         run: Run::Write(restore),
         ..ROW
     },
+    Command {
+        name: "restore-asking",
+        arity: -4,
+        flags: Flags::WRITE.with(Flags::DENYOOM).with(Flags::ASKING),
+        keys: Keys(&[KeySpec::at(1, KeyFlags::OW.with(KeyFlags::UPDATE))]),
+        categories: Categories::KEYSPACE.with(Categories::DANGEROUS),
+        since: "3.0.0",
+        complexity: RESTORE_COST,
+        summary: "An internal command for migrating keys in a cluster.",
+        run: Run::Write(restore),
+        ..ROW
+    },
 ];
+
+const RESTORE_COST: &str = "O(1) to create the new key and additional O(N*M) to reconstruct the serialized \
+    value, where N is the number of Redis objects composing the value and M their average size. \
+    For small string values the time complexity is thus O(1)+O(1*M) where M is small, so simply \
+    O(1). However for sorted set values the complexity is O(N*M*log(N)) because inserting \
+    values into sorted sets is O(log(N)).";
+const NO_MIGRATE: &str = "ERR MIGRATE is not supported: partitions move by themselves when nodes join or leave, and \
+    DUMP and RESTORE carry a key to another server.";
 
 fn dump(ctx: &mut ReadCtx<'_>, args: Args<'_>, reply: &mut Reply<'_>) {
     let outcome = dump_value(ctx, args.at(1), reply);

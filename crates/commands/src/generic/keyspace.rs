@@ -7,7 +7,7 @@ use crate::error::CommandError;
 use crate::gather::Gather;
 use crate::glob;
 use crate::table::{Categories, Command, Flags, Group, Merge, Run};
-use effect::Effect;
+use effect::{Effect, RecordBuilder};
 use stdx::limits;
 
 pub(crate) const COMMANDS: &[Command] = &[
@@ -73,10 +73,26 @@ pub(crate) const COMMANDS: &[Command] = &[
         run: Run::Partitions { local: flushall, merge: Merge::Ok, validate: flush_arguments },
         ..ROW
     },
+    Command {
+        name: "swapdb",
+        arity: 3,
+        flags: Flags::WRITE.with(Flags::FAST),
+        categories: Categories::KEYSPACE.with(Categories::DANGEROUS),
+        group: Group::Server,
+        since: "4.0.0",
+        complexity: "O(N) where N is the count of clients watching or blocking on keys from both databases.",
+        summary: "Swaps two Redis databases.",
+        run: Run::Partitions { local: swapdb, merge: Merge::Ok, validate: swap_arguments },
+        ..ROW
+    },
 ];
 
 /// Entries that one call of the store's scan looks at.
 const SCAN_COUNT: usize = 1_024;
+/// Most bytes of effects that SWAPDB has in one partition: they travel as one record.
+const SWAP_BYTES_MAX: usize = limits::BULK_BYTES_MAX;
+const SWAP_TOO_LARGE: &str = "ERR a partition holds more than SWAPDB can swap in one step; what is in other partitions \
+    may be swapped";
 
 fn accept_any(_args: Args<'_>) -> Result<(), String> {
     Ok(())
@@ -133,5 +149,55 @@ fn flushall(ctx: &mut WriteCtx<'_>, _args: Args<'_>, _gather: &mut Gather) {
 fn flush(ctx: &mut WriteCtx<'_>, db: u8) {
     if ctx.only().len(db) > 0 {
         ctx.emit(Effect::Flush { db });
+    }
+}
+
+/// The databases of SWAPDB, read as Redis reads them.
+fn swapped(args: Args<'_>) -> Result<(u8, u8), String> {
+    let number = |at: usize, error: &str| {
+        let number = protocol::parse_i64(args.at(at)).and_then(|number| i32::try_from(number).ok());
+        number.ok_or_else(|| error.to_owned())
+    };
+    let first = number(1, "ERR invalid first DB index")?;
+    let second = number(2, "ERR invalid second DB index")?;
+    let database = |number: i32| {
+        let number = u8::try_from(number).ok().filter(|number| *number < limits::DATABASES);
+        number.ok_or_else(|| CommandError::DatabaseRange.to_string())
+    };
+    Ok((database(first)?, database(second)?))
+}
+
+fn swap_arguments(args: Args<'_>) -> Result<(), String> {
+    swapped(args).map(|_| ())
+}
+
+/// Both databases are flushed, and then get each other's keys, one by one. An effect that swaps them would be short, but no
+/// copy of the partition that is under way meanwhile would come out right: it proceeds by databases and positions, and what
+/// went past it from one side to the other would be missing, or be there twice.
+fn swapdb(ctx: &mut WriteCtx<'_>, args: Args<'_>, gather: &mut Gather) {
+    let Ok((first, second)) = swapped(args) else { return };
+    if first == second {
+        return;
+    }
+    let mut record = RecordBuilder::new();
+    for (from, to) in [(first, second), (second, first)] {
+        let mut cursor = 0;
+        loop {
+            cursor = ctx.only().scan(from, cursor, SCAN_COUNT, ctx.now, &mut |_, entry| {
+                entry.with_effect(to, &mut |effect| record.push(&effect));
+            });
+            if cursor == 0 {
+                break;
+            }
+            if record.bytes().len() > SWAP_BYTES_MAX {
+                gather.refusal = Some(SWAP_TOO_LARGE);
+                return;
+            }
+        }
+    }
+    flush(ctx, first);
+    flush(ctx, second);
+    for effect in effect::decode(record.bytes()).flatten() {
+        ctx.emit(effect);
     }
 }

@@ -8,6 +8,7 @@ pub mod object;
 pub mod payload;
 pub mod rename;
 pub mod scan;
+pub mod sort;
 pub mod ttl;
 
 pub(crate) use object::MEMORY_USAGE;

@@ -162,7 +162,7 @@ const HELP: &[&str] = &[
     "    Return the number of references of the value associated with the specified",
     "    <key>.",
     "HELP",
-    "    Print this help.",
+    "    Prints this help.",
 ];
 
 fn help(_ctx: &mut SessionCtx<'_>, _args: Args<'_>, reply: &mut Reply<'_>) {

@@ -177,6 +177,13 @@ fn write_key_spec(reply: &mut Reply<'_>, spec: &KeySpec) {
     }
     reply.bulk(b"flags");
     simple_set(reply, spec.flags.names().map(str::to_owned));
+    if matches!(spec.find, Find::Option { .. } | Find::Nowhere) {
+        for step in ["begin_search", "find_keys"] {
+            write_step(reply, step, "unknown");
+            reply.map(0);
+        }
+        return;
+    }
     let first = i64::from(spec.first);
     let (begin, find, numbers) = match spec.find {
         // The last is counted from the first key, or from the end if negative.
@@ -192,6 +199,7 @@ fn write_key_spec(reply: &mut Reply<'_>, spec: &KeySpec) {
         Find::Keyword { one: false, .. } => {
             ("keyword", "range", [("lastkey", -1), ("keystep", 1), ("limit", 2)])
         }
+        Find::Option { .. } | Find::Nowhere => return,
     };
     write_step(reply, "begin_search", begin);
     match spec.find {

@@ -103,6 +103,10 @@ impl Cluster {
                     }
                 }
             },
+            run if command.derives_keys() => {
+                // A node fetches the keys that it needs to know; here all are at hand.
+                self.local(run, (0..self.partitions).collect(), args, out);
+            }
             run => {
                 let keys = command.key_positions(args);
                 self.local(run, self.partitions_of(keys, args), args, out);

@@ -154,6 +154,11 @@ const SHAPES: &[&str] = &[
     "GEOSEARCH %k FROMLONLAT %n %n BYRADIUS 3000 km ASC",
     "GEOSEARCHSTORE %k %k FROMMEMBER %v BYBOX 4000 4000 km STOREDIST",
     "GEORADIUS %k %n %n 3000 km STORE %k",
+    "SORT %k",
+    "SORT %k ALPHA DESC LIMIT %n %n",
+    "SORT %k BY * GET # GET key*->a",
+    "SORT %k BY nosort GET key* STORE %k",
+    "SORT_RO %k BY key*->10 ALPHA",
     "XADD %k * %v %v",
     "XADD %k MAXLEN 3 * %v %v %v %v",
     "XADD %k %n-* %v %v",
@@ -238,5 +243,5 @@ fn spread_does_not_matter() {
             assert_eq!(whole.digest(), whole.overlapped_digest(&mut random), "seed {seed}");
         }
     }
-    assert!(effects_seen > 5_000, "the programs do something: {effects_seen}");
+    assert!(effects_seen > 4_500, "the programs do something: {effects_seen}");
 }

@@ -166,3 +166,48 @@ fn a_node_outside_any_cluster() {
     assert!(client.send("CLUSTER SHARDS").starts_with("*1\r\n*4\r\n$5\r\nslots\r\n*0\r\n"));
     assert!(client.text("CLUSTER NODES").contains(" myself,master,handshake - "));
 }
+
+#[test]
+fn replicas_and_failures_of_a_member() {
+    let mut cluster = client(false);
+    let b = format!(
+        "{} cache-b.example:6379@7946,cache-b.example slave {} 0 1700000000000 5 connected",
+        id('b'),
+        id('a')
+    );
+    for command in ["REPLICAS", "SLAVES"] {
+        let expected = format!("*1\r\n${}\r\n{b}\r\n", b.len());
+        cluster.check(&format!("CLUSTER {command} {}", id('a')), &expected);
+        cluster.check(&format!("CLUSTER {command} {}", id('c')), "*0\r\n");
+        cluster.check(&format!("CLUSTER {command} nosuch"), "-ERR Unknown node nosuch\r\n");
+    }
+    cluster.check(&format!("CLUSTER COUNT-FAILURE-REPORTS {}", id('a')), ":0\r\n");
+    cluster.check(&format!("CLUSTER COUNT-FAILURE-REPORTS {}", id('c')), ":1\r\n");
+    cluster.check("CLUSTER COUNT-FAILURE-REPORTS nosuch", "-ERR Unknown node nosuch\r\n");
+    cluster.check("CLUSTER LINKS", "*0\r\n");
+}
+
+#[test]
+fn what_members_decide_is_not_done_by_hand() {
+    let mut client = client(false);
+    for (command, says) in [
+        ("ADDSLOTS 1 2", "hypercache cluster status"),
+        ("ADDSLOTSRANGE 1 2", "hypercache cluster status"),
+        ("DELSLOTS 1", "hypercache cluster status"),
+        ("DELSLOTSRANGE 1 2", "hypercache cluster status"),
+        ("SETSLOT 1 STABLE", "hypercache cluster status"),
+        ("FLUSHSLOTS", "hypercache cluster status"),
+        ("MEET 10.0.0.1 6379", "'join'"),
+        ("FORGET nosuch", "hypercache cluster forget"),
+        ("FAILOVER FORCE", "hypercache cluster leave"),
+        ("REPLICATE nosuch", "'replication-factor'"),
+        ("RESET HARD", "hypercache cluster leave"),
+        ("BUMPEPOCH", "epochs"),
+        ("SET-CONFIG-EPOCH 1", "epochs"),
+        ("SAVECONFIG", "on disk already"),
+    ] {
+        let reply = client.send(&format!("CLUSTER {command}"));
+        assert!(reply.starts_with("-ERR ") && reply.contains(says), "{command}: {reply}");
+    }
+    client.check("CLUSTER MEET 10.0.0.1", "-ERR wrong number of arguments for 'cluster|meet' command\r\n");
+}

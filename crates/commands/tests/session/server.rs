@@ -394,3 +394,30 @@ fn acl() {
     client.check("ACL GENPASS 4097", range);
     client.check("ACL GENPASS x", "-ERR value is not an integer or out of range\r\n");
 }
+
+#[test]
+fn what_is_done_in_another_way_says_so() {
+    let mut client = Client::new();
+    for (command, says) in [
+        ("REPLICAOF NO ONE", "'replication-factor'"),
+        ("SLAVEOF 10.0.0.1 6379", "'replication-factor'"),
+        ("PSYNC ? -1", "replication protocol"),
+        ("SYNC", "replication protocol"),
+        ("REPLCONF listening-port 1", "replication protocol"),
+        ("FAILOVER", "hypercache cluster leave"),
+        ("DEBUG SLEEP 1", "DEBUG command not allowed"),
+        ("MODULE LOAD /tmp/module.so", "MODULE command not allowed"),
+        ("MODULE LOADEX /tmp/module.so", "MODULE command not allowed"),
+        ("MODULE UNLOAD module", "MODULE command not allowed"),
+    ] {
+        let reply = client.send(command);
+        assert!(reply.starts_with("-ERR ") && reply.contains(says), "{command}: {reply}");
+    }
+    client.check("MODULE LIST", "*0\r\n");
+    client.check("MODULE nosuch", "-ERR unknown subcommand 'nosuch'. Try MODULE HELP.\r\n");
+    assert!(
+        client.send("MODULE HELP").starts_with(
+            "*11\r\n+MODULE <subcommand> [<arg> [value] [opt] ...]. Subcommands are:\r\n+LIST\r\n"
+        )
+    );
+}

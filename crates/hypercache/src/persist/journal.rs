@@ -110,10 +110,9 @@ impl LogJournal {
     fn sync(&self, flusher: &Mutex<Flusher>, syncs: mpsc::Receiver<BackgroundSync>) {
         for sync in syncs {
             let synced = sync.run().and_then(|synced| flusher.lock().synced(synced));
-            if synced.is_err() {
-                // The log has failed: the writer meets that at its next turn, and reports it.
-                self.call_writer();
-            }
+            // The writer tells how far the log is durable; if it has failed, it meets that at its next turn, and reports it.
+            drop(synced);
+            self.call_writer();
         }
     }
 
@@ -134,7 +133,7 @@ impl LogJournal {
             if let Some(sync) = turn.sync {
                 to_sync.send(sync).map_err(|_| "the thread that syncs the append-only log has ended")?;
             }
-            if self.confirms() && turn.durable > told {
+            if turn.durable > told {
                 told = turn.durable;
                 shared.journal_is_durable(told.0);
             }

@@ -12,6 +12,7 @@ use super::{IN_DOUBT, TRY_AGAIN};
 use crate::frame::{Request, Scope, Words};
 use crate::target::{Delivery, Target};
 use commands::across::{self, APPLIED, Across, CHANGED};
+use commands::generic::sort;
 use commands::{Access, Args, Command, ReadCtx, Run, WriteCtx};
 use effect::RecordBuilder;
 use protocol::{Reply, Value, Version};
@@ -21,6 +22,9 @@ use store::Partition;
 
 /// How often all of it begins anew because a value has changed meanwhile.
 const TRIES_MAX: u32 = 20;
+/// Most keys that follow from the content of others (SORT with BY or GET).
+const DERIVED_KEYS_MAX: usize = 100_000;
+const TOO_MANY_KEYS: &[u8] = b"-ERR BY and GET of SORT name too many keys of other slots\r\n";
 
 /// A command under way.
 pub(super) struct AcrossPlan {
@@ -32,8 +36,8 @@ pub(super) struct AcrossPlan {
 }
 
 enum Step {
-    /// The values of these keys are being fetched.
-    Fetch(Vec<Vec<u8>>),
+    /// Values are being fetched.
+    Fetch(Fetch),
     /// A change is being made, others follow; then this is the reply.
     Apply { left: Vec<Change>, reply: Vec<u8>, is_first: bool },
     /// Whether the destination of an element is of the right type.
@@ -42,6 +46,34 @@ enum Step {
     Take(Transfer),
     /// It is being added.
     Add { reply: Vec<u8> },
+}
+
+/// Keys and values.
+#[derive(Default)]
+struct Fetch {
+    /// Those that have come, each as [`across::fetch`] answers.
+    known: Vec<(Vec<u8>, Vec<u8>)>,
+    /// Those that are under way.
+    wanted: Vec<Vec<u8>>,
+}
+
+impl Fetch {
+    /// The keys that the words of a command name.
+    fn of(command: &Command, args: Args<'_>) -> Fetch {
+        let mut wanted: Vec<Vec<u8>> = command.key_positions(args).map(|at| args.at(at).to_vec()).collect();
+        wanted.sort();
+        wanted.dedup();
+        Fetch { known: Vec::new(), wanted }
+    }
+
+    /// Takes the answers; `None` if a node has answered with something that is no value.
+    fn take(&mut self, parts: &[Vec<u8>]) -> Option<()> {
+        for (key, part) in std::mem::take(&mut self.wanted).into_iter().zip(parts) {
+            let Ok(Some((Value::Bulk(bytes), _))) = protocol::decode(part) else { return None };
+            self.known.push((key, bytes));
+        }
+        Some(())
+    }
 }
 
 /// What is to be changed about one key.
@@ -87,13 +119,7 @@ impl Worker {
                     return Some(Outcome::Ready);
                 }
             },
-            _ => {
-                let mut keys: Vec<Vec<u8>> =
-                    command.key_positions(args).map(|at| args.at(at).to_vec()).collect();
-                keys.sort();
-                keys.dedup();
-                Step::Fetch(keys)
-            }
+            _ => Step::Fetch(Fetch::of(command, args)),
         };
         let plan = AcrossPlan { command, request, deadline, tries: TRIES_MAX, step };
         Some(self.start_across(plan, target))
@@ -105,7 +131,9 @@ impl Worker {
         let request =
             |scope, words: &[&[u8]]| Request { scope, words: Words::copy_of(words), ..plan.request.clone() };
         let requests: Vec<Request> = match &plan.step {
-            Step::Fetch(keys) => keys.iter().map(|key| request(Scope::Fetch, &[b"FETCH", key])).collect(),
+            Step::Fetch(fetch) => {
+                fetch.wanted.iter().map(|key| request(Scope::Fetch, &[b"FETCH", key])).collect()
+            }
             Step::Apply { left, .. } => left
                 .first()
                 .map(|change| {
@@ -152,10 +180,9 @@ impl Worker {
             // The element is taken, and may not be where it was to go.
             (Step::Add { .. } | Step::Apply { is_first: false, .. }, Some(_)) => (None, IN_DOUBT.to_vec()),
             (_, Some(failed)) => (None, parts.swap_remove(failed)),
-            (Step::Fetch(keys), None) => match self.run_on_copies(command, &request, &keys, &parts) {
-                None => (None, TRY_AGAIN.to_vec()),
-                Some((reply, left)) if left.is_empty() => (None, reply),
-                Some((reply, left)) => (Some(next(Step::Apply { left, reply, is_first: true })), Vec::new()),
+            (Step::Fetch(fetch), None) => match self.fetched(command, &request, fetch, &parts) {
+                Ok(step) => (Some(next(step)), Vec::new()),
+                Err(reply) => (None, reply),
             },
             (Step::Apply { mut left, reply, .. }, None) if parts[0] == APPLIED => {
                 left.remove(0);
@@ -166,13 +193,8 @@ impl Worker {
             }
             (Step::Apply { .. }, None) if parts[0] == CHANGED && tries > 0 && self.now < deadline => {
                 let words: SmallVec<[&[u8]; 16]> = request.words.iter().collect();
-                let args = Args::new(&words);
-                let mut keys: Vec<Vec<u8>> =
-                    command.key_positions(args).map(|at| args.at(at).to_vec()).collect();
-                keys.sort();
-                keys.dedup();
-                let plan = AcrossPlan { tries: tries - 1, ..next(Step::Fetch(keys)) };
-                (Some(plan), Vec::new())
+                let fetch = Fetch::of(command, Args::new(&words));
+                (Some(AcrossPlan { tries: tries - 1, ..next(Step::Fetch(fetch)) }), Vec::new())
             }
             (Step::Apply { .. }, None) => (None, TRY_AGAIN.to_vec()),
             (Step::Check(transfer), None) => (Some(next(Step::Take(transfer))), Vec::new()),
@@ -195,32 +217,62 @@ impl Worker {
         }
     }
 
+    /// Values have come: the step that follows, or the reply.
+    fn fetched(
+        &mut self,
+        command: &'static Command,
+        request: &Request,
+        mut fetch: Fetch,
+        parts: &[Vec<u8>],
+    ) -> Result<Step, Vec<u8>> {
+        let is_first = fetch.known.is_empty();
+        fetch.take(parts).ok_or(TRY_AGAIN)?;
+        let mut scratch = self.scratch(&fetch.known).ok_or(TRY_AGAIN)?;
+        if is_first && command.derives_keys() {
+            let words: SmallVec<[&[u8]; 16]> = request.words.iter().collect();
+            let (args, wall) = (Args::new(&words), self.wall);
+            let source = scratch.peek(request.db, args.at(1), scratch.hash(args.at(1)), wall);
+            let mut derived = sort::derived_keys(args, source);
+            derived.retain(|key| fetch.known.iter().all(|(known, _)| known != key));
+            if derived.len() > DERIVED_KEYS_MAX {
+                return Err(TOO_MANY_KEYS.to_vec());
+            }
+            if !derived.is_empty() {
+                fetch.wanted = derived;
+                return Ok(Step::Fetch(fetch));
+            }
+        }
+        let (reply, left) =
+            self.run_on_copies(command, request, &fetch.known, &mut scratch).ok_or(TRY_AGAIN)?;
+        if left.is_empty() { Err(reply) } else { Ok(Step::Apply { left, reply, is_first: true }) }
+    }
+
+    /// A partition made of fetched values; `None` if one is none.
+    fn scratch(&mut self, known: &[(Vec<u8>, Vec<u8>)]) -> Option<Partition> {
+        let mut scratch = Partition::new(self.random.next_u64());
+        for effect in known.iter().flat_map(|(_, bytes)| effect::decode(bytes)) {
+            let effect = effect.ok()?;
+            let hash = scratch.hash(effect.key()?);
+            scratch.apply(&effect, hash, self.wall);
+        }
+        Some(scratch)
+    }
+
     /// Runs the command on a partition made of the fetched values: its reply, and what it changed, by key in the order of the
-    /// changes. `None` if a node has answered with something that is no value.
+    /// changes. `None` if it is no command on keys.
     fn run_on_copies(
         &mut self,
         command: &'static Command,
         request: &Request,
-        keys: &[Vec<u8>],
-        parts: &[Vec<u8>],
+        fetched: &[(Vec<u8>, Vec<u8>)],
+        scratch: &mut Partition,
     ) -> Option<(Vec<u8>, Vec<Change>)> {
-        let mut scratch = Partition::new(self.random.next_u64());
-        let mut fetched: Vec<(&[u8], Vec<u8>)> = Vec::with_capacity(keys.len());
-        for (key, part) in keys.iter().zip(parts) {
-            let Ok(Some((Value::Bulk(bytes), _))) = protocol::decode(part) else { return None };
-            for effect in effect::decode(&bytes) {
-                let effect = effect.ok()?;
-                let hash = scratch.hash(effect.key()?);
-                scratch.apply(&effect, hash, self.wall);
-            }
-            fetched.push((key, bytes));
-        }
         let (mut record, mut touched, mut out) = (RecordBuilder::new(), Vec::new(), Vec::new());
         let words: SmallVec<[&[u8]; 16]> = request.words.iter().collect();
         let (args, mut reply) = (Args::new(&words), Reply::new(&mut out, request.version));
         let mut accesses = [Access {
             id: PartitionId(0),
-            store: &mut scratch,
+            store: scratch,
             record: &mut record,
             touched: &mut touched,
             log: true,
@@ -235,12 +287,12 @@ impl Worker {
             _ => return None,
         }
         let compares = across::across(command) == Some(Across::Compare);
-        Some((out, changes(&record.take(), &fetched, compares)))
+        Some((out, changes(&record.take(), fetched, compares)))
     }
 }
 
 /// Encoded effects by key, in the order in which keys were first changed.
-fn changes(record: &[u8], fetched: &[(&[u8], Vec<u8>)], compares: bool) -> Vec<Change> {
+fn changes(record: &[u8], fetched: &[(Vec<u8>, Vec<u8>)], compares: bool) -> Vec<Change> {
     let mut changes: Vec<(Change, RecordBuilder)> = Vec::new();
     for effect in effect::decode(record).flatten() {
         let key = effect.key().unwrap_or_default();

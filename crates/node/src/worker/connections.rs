@@ -100,6 +100,7 @@ impl Worker {
                 self.shared.registry.unsubscribe(kind, name, who);
             }
         }
+        self.end_monitoring(key);
         self.waits.retain(|wait| wait.connection != key);
         self.forget_blocked(key);
     }

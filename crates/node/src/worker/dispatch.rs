@@ -12,7 +12,7 @@ use crate::spot::Spot;
 use crate::stats::Counter;
 use crate::target::{Delivery, Owner, Target, wakes};
 use commands::across;
-use commands::generic::scan;
+use commands::generic::{scan, sort};
 use commands::table::Blocking;
 use commands::{Args, Command, Gather, Run};
 use protocol::{Reply, Version};
@@ -165,6 +165,14 @@ impl Worker {
         out: &mut Vec<u8>,
     ) -> Option<Outcome> {
         let partitions = self.partitions_of(command, args, meta)?;
+        // With one partition all keys are where its own is.
+        if meta.scope == Scope::Keys
+            && self.routing.partitions() > 1
+            && command.derives_keys()
+            && sort::derives_keys(args)
+        {
+            return self.attempt_across(command, args, meta, target, out);
+        }
         match self.routing.destination(&partitions) {
             Destination::Here => {
                 let routes: Routes = partitions.iter().map(|id| self.routing.route(*id)).collect();

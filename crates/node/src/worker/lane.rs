@@ -239,6 +239,7 @@ impl Worker {
             && !(0..TIMED_RUN_US).contains(&slow_us)
             && !self.shared.is_paused.load(Ordering::Acquire)
             && !self.shared.is_loading.load(Ordering::Acquire)
+            && !self.shared.is_monitored.load(Ordering::Acquire)
             && !self.wanted_events().is_on()
             && !self.is_out_of_memory()
             && self.shared.may_serve(self.now)

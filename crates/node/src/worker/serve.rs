@@ -10,6 +10,7 @@ use crate::spot::Spot;
 use crate::stats::Counter;
 use crate::target::{Key, Owner};
 use commands::host::{Pause, SlowlogEntry};
+use commands::server::monitor;
 use commands::session::{ReplyMode, SessionCtx};
 use commands::table::SessionFn;
 use commands::{Args, Command, Flags, Run, pubsub, transaction as texts};
@@ -183,6 +184,7 @@ impl Worker {
             },
             _ => (1, self.run_routed(key, connection, command, (args, spots), mode)),
         };
+        self.show_command(&connection.session, connection.session.db, command, args);
         self.stat(Counter::Commands, commands_before);
         self.account(connection, command, args, started, failed);
         Next::Continue
@@ -204,6 +206,8 @@ impl Worker {
             Some("NOAUTH Authentication required.".to_owned())
         } else if session.restricted_by_subscription() && !pubsub::allowed_while_subscribed(command) {
             Some(pubsub::refused_while_subscribed(command.name))
+        } else if session.monitoring && !monitor::allows(command) {
+            Some(monitor::NO_KEYS.to_owned())
         } else if connection.transaction.is_some() && command.flags.has(Flags::NO_MULTI) {
             Some(texts::NOT_IN_TRANSACTION.to_owned())
         } else if self.shared.is_loading.load(std::sync::atomic::Ordering::Acquire)
@@ -293,7 +297,7 @@ impl Worker {
         let mut host = self.host(Some(key));
         let mut reply = Reply::new(&mut bytes, connection.session.version);
         run(&mut SessionCtx { session: &mut connection.session, host: &mut host }, args, &mut reply);
-        self.after_session(connection);
+        self.after_session(key, connection);
         let failed = bytes.first() == Some(&b'-');
         if failed {
             self.shared.stats.of(self.index).error(&bytes[1..]);
@@ -305,7 +309,10 @@ impl Worker {
     }
 
     /// Looks at what a session command has changed.
-    fn after_session(&mut self, connection: &mut Connection) {
+    fn after_session(&mut self, key: Key, connection: &mut Connection) {
+        if !connection.session.monitoring {
+            self.end_monitoring(key);
+        }
         if !connection.session.in_multi {
             connection.transaction = None;
         }

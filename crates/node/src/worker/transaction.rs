@@ -1,4 +1,4 @@
-//! MULTI, EXEC, DISCARD, WATCH, UNWATCH and WAIT.
+//! MULTI, EXEC, DISCARD, WATCH and UNWATCH; and which other commands a connection handles itself.
 //!
 //! A transaction is queued where the client is connected and executed, in one step under the locks of all its
 //! partitions, by their common primary. Commands without keys (PING, PUBLISH, CONFIG ...) are run by the node that was
@@ -18,16 +18,7 @@ use commands::session::ReplyMode;
 use commands::{Access, Args, Command, Run, transaction as texts};
 use protocol::{Reply, Version};
 use smallvec::SmallVec;
-use std::time::Duration;
-use stdx::{Epoch, Mono, PartitionId};
-
-/// A WAIT that has not been answered.
-pub(super) struct Wait {
-    pub(super) connection: Key,
-    slot: u64,
-    replicas: i64,
-    deadline: Option<Mono>,
-}
+use stdx::{Epoch, PartitionId};
 
 /// What EXEC still has to do when its keyed commands have been run.
 pub(super) struct ExecPlan {
@@ -82,12 +73,18 @@ impl Worker {
             }
             "watch" => self.watch(key, connection, args, mode),
             "exec" => self.exec(key, connection, mode),
-            "wait" => self.wait(key, connection, args, mode),
+            "wait" | "waitaof" => self.wait(key, connection, command, args, mode),
+            // Whoever listens already hears nothing of a second MONITOR.
+            "monitor" if connection.session.monitoring => Some(false),
+            "monitor" => {
+                self.begin_monitoring(key, connection);
+                self.answer(connection, Ok(()), mode)
+            }
             _ => self.answer(connection, Err("ERR this command is not available here"), mode),
         }
     }
 
-    fn answer(
+    pub(super) fn answer(
         &mut self,
         connection: &mut Connection,
         result: Result<(), &str>,
@@ -144,7 +141,7 @@ impl Worker {
         Some(false)
     }
 
-    fn in_flight_version(&self, connection: &Connection) -> u64 {
+    pub(super) fn in_flight_version(&self, connection: &Connection) -> u64 {
         if connection.in_flight == 0 { self.routing.version().0 } else { connection.in_flight_version }
     }
 
@@ -187,6 +184,10 @@ impl Worker {
         end_transaction(connection);
         if transaction.spoiled {
             return self.answer(connection, Err(texts::EXEC_ABORTED), mode);
+        }
+        for Queued { command, db, words } in &transaction.queue {
+            let list: SmallVec<[&[u8]; 16]> = words.iter().collect();
+            self.show_command(&connection.session, *db, command, Args::new(&list));
         }
         let count = self.routing.partitions();
         if count == 0 {
@@ -249,7 +250,7 @@ impl Worker {
         let wall = self.wall;
         self.executor(meta, target, |executor| {
             executor.together(routes, &mut |executor, guards| {
-                let mut keys: Vec<(u8, Vec<u8>)> = Vec::new();
+                let mut keys: Vec<(u8, Option<Vec<u8>>)> = Vec::new();
                 let mut reply = Reply::new(out, meta.version);
                 let intact = plan.watches.iter().all(|(db, key, token)| {
                     let id = PartitionId::of_key(key, count);
@@ -279,7 +280,9 @@ impl Worker {
                         .collect();
                     executor.run((command, &command.run), &mut all, &[], args, &mut reply);
                     let positions = command.key_positions(args);
-                    keys.extend(positions.filter_map(|index| args.get(index)).map(|key| (*db, key.to_vec())));
+                    let named = positions.filter_map(|index| args.get(index));
+                    keys.extend(named.map(|key| (*db, Some(key.to_vec()))));
+                    keys.extend(command.derives_keys().then_some((*db, None)));
                 }
                 keys
             })
@@ -370,71 +373,18 @@ impl Worker {
                 run(&mut ctx, Args::new(&list), &mut reply);
             }
             _ if command.name == "unwatch" => reply.ok(),
-            _ => reply.integer(self.replicas_in_sync()),
+            _ if command.name == "monitor" => reply.error(commands::server::monitor::DENIED),
+            // Nothing may wait here: how it is at this moment.
+            _ => match self.wanted(command, Args::new(&list)) {
+                Ok((wanted, _)) => self.reply_wait(wanted, &mut reply),
+                Err(error) => reply.error(error),
+            },
         }
         connection.closing |= connection.session.close_after_reply;
         if let Some(place) = self.connections.get_mut(key) {
             *place = Some(connection);
         }
         bytes
-    }
-
-    fn wait(
-        &mut self,
-        key: Key,
-        connection: &mut Connection,
-        args: Args<'_>,
-        mode: ReplyMode,
-    ) -> Option<bool> {
-        let Some(replicas) = args.get(1).and_then(protocol::parse_i64) else {
-            return self.answer(connection, Err("ERR value is not an integer or out of range"), mode);
-        };
-        let timeout = match args.get(2).and_then(protocol::parse_i64) {
-            None => return self.answer(connection, Err(texts::TIMEOUT_NOT_AN_INTEGER), mode),
-            Some(ms) if ms < 0 => return self.answer(connection, Err(texts::TIMEOUT_NEGATIVE), mode),
-            Some(ms) => ms.unsigned_abs(),
-        };
-        // Replies of earlier writes come first; once they are out, those writes are committed.
-        if connection.open_replies() > 0 {
-            return None;
-        }
-        let slot = connection.next_slot();
-        connection.in_flight_version = self.in_flight_version(connection);
-        let discard = connection.discards(mode);
-        connection.await_reply(false, discard);
-        let deadline = (timeout > 0).then(|| self.now + Duration::from_millis(timeout));
-        self.waits.push(Wait { connection: key, slot, replicas, deadline });
-        self.check_waits();
-        Some(false)
-    }
-
-    pub(super) fn check_waits(&mut self) {
-        if self.waits.is_empty() {
-            return;
-        }
-        let (have, now) = (self.replicas_in_sync(), self.now);
-        for wait in std::mem::take(&mut self.waits) {
-            if have >= wait.replicas || wait.deadline.is_some_and(|deadline| deadline <= now) {
-                let mut bytes = Vec::new();
-                Reply::new(&mut bytes, Version::Resp2).integer(have);
-                let target = self.target(Owner::Connection(wait.connection), wait.slot);
-                self.deliveries.push_back((target, Delivery::Bytes(bytes)));
-            } else {
-                self.waits.push(wait);
-            }
-        }
-    }
-
-    /// Replicas that hold every confirmed write: of the partition that has the fewest.
-    fn replicas_in_sync(&self) -> i64 {
-        if !self.shared.config.wait_for_in_sync {
-            // Replies do not wait for replicas: count those that have caught up with this node right now.
-            let lags = self.shared.replication_lag();
-            return lags.values().filter(|(lag, detached)| *lag == 0 && *detached == 0).count() as i64;
-        }
-        let counts =
-            self.routing.map.assignments.iter().map(|assignment| assignment.in_sync.len() as i64 - 1);
-        counts.min().unwrap_or(0).max(0)
     }
 }
 

@@ -168,3 +168,41 @@ fn what_is_changed_while_it_moves_is_not_lost() {
         }
     }
 }
+
+#[test]
+fn sort_looks_at_keys_of_other_nodes() {
+    let denied = "denied in cluster mode when keys formed by the pattern may be in different slots.";
+    for seed in 0..3 {
+        let mut cluster = Cluster::settled(Setup { seed, ..Setup::default() });
+        let keys = keys(&cluster);
+        for node in 0..3 {
+            let client = cluster.connect(node);
+            check_all(
+                &mut cluster,
+                client,
+                &keys,
+                &[
+                    ("RPUSH $a 1 2 3 4", "(4)"),
+                    ("MSET w_1 30 w_2 10 w_3 20 n_1 one n_2 two n_3 three", "OK"),
+                    ("SORT $a DESC", "[\"4\" \"3\" \"2\" \"1\"]"),
+                    ("SORT $a BY w_*", "[\"4\" \"2\" \"3\" \"1\"]"),
+                    ("SORT_RO $a BY w_* DESC LIMIT 0 2 GET n_*", "[\"one\" \"three\"]"),
+                    ("SORT $a BY w_* GET n_* STORE $b", "(4)"),
+                    ("LRANGE $b 0 -1", "[\"\" \"two\" \"three\" \"one\"]"),
+                    ("SORT $b BY nosort GET # STORE $c", "(4)"),
+                    ("LRANGE $c 0 -1", "[\"\" \"two\" \"three\" \"one\"]"),
+                    ("SORT $c", "-ERR One or more scores can't be converted into double"),
+                    ("SORT none BY w_* STORE $b", "(0)"),
+                    ("EXISTS $b", "(0)"),
+                    ("SORT w_1 BY w_*", "-WRONGTYPE Operation against a key holding the wrong kind of value"),
+                    ("SORT $a BY w_* NOSUCH", "-ERR syntax error"),
+                    ("MULTI", "OK"),
+                    ("SORT $a BY w_* GET #", "QUEUED"),
+                    ("SORT $a GET #", "QUEUED"),
+                    ("EXEC", &format!("[-ERR BY option of SORT {denied} [\"1\" \"2\" \"3\" \"4\"]]")),
+                    ("DEL $a $c", "(2)"),
+                ],
+            );
+        }
+    }
+}

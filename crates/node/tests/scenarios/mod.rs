@@ -9,6 +9,7 @@ mod coordinator;
 mod events;
 mod filters;
 mod leases;
+mod monitor;
 mod order;
 mod resync;
 mod scripts;
