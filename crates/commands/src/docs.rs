@@ -109,7 +109,7 @@ fn place(run: &Run) -> &'static str {
         Run::Blocking(Blocking { on_some: Some(_), .. }) => "spread",
         Run::Read(_) | Run::Write(_) | Run::Blocking(_) => "primary",
         Run::Fanout { .. } => "spread",
-        Run::Partitions { .. } | Run::Scan | Run::Nodes { .. } => "cluster",
+        Run::Partitions { .. } | Run::Scan | Run::Nodes { .. } | Run::Users(_) => "cluster",
         Run::Session(_) | Run::Connection | Run::Container => "node",
     }
 }
