@@ -53,6 +53,8 @@ pub(crate) enum Scope {
     Await,
     /// The request with this id, an `Await`, waits no longer. Never answered otherwise than with nothing.
     Cancel,
+    /// Answered as soon as the node follows the version of the cluster's users that the only word names.
+    Users,
 }
 
 /// One partition a request touches, and the reign under which it was routed.
@@ -293,6 +295,7 @@ pub(crate) fn encode_request(out: &mut Vec<u8>, id: u64, era: u64, routes: &[Rou
         Scope::Attempt => 5,
         Scope::Await => 6,
         Scope::Cancel => 7,
+        Scope::Users => 8,
     });
     out.push(request.db);
     out.push(bits_of(request.version, request.touch));
@@ -444,6 +447,7 @@ fn decode_request<'a>(reader: &mut Reader<'a>) -> Result<Frame<'a>, Malformed> {
         5 => Scope::Attempt,
         6 => Scope::Await,
         7 => Scope::Cancel,
+        8 => Scope::Users,
         _ => return Err(Malformed),
     };
     let db = reader.u8()?;

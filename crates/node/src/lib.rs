@@ -33,6 +33,7 @@ mod shared;
 mod spot;
 pub mod stats;
 mod target;
+mod users;
 mod worker;
 
 pub use call::Call;
@@ -43,5 +44,6 @@ pub use lease::Lease;
 pub use platform::{Limits, Platform};
 pub use shared::{NodeConfig, Place, Shared, Waker};
 pub use target::Key;
+pub use users::{UsersAnswer, UsersOutcome};
 pub use worker::connections::MAX_CLIENTS_REACHED;
 pub use worker::{Flush, LinkPeer, WantedLink, Worker};

@@ -10,7 +10,9 @@ use crate::pubsub::Registry;
 use crate::routing::Routing;
 use crate::stats::{AllStats, Counter};
 use crate::target::{Delivery, Key, Mail, Target};
+use crate::users::UserState;
 use cluster::map::{ClusterMap, MemberState};
+use commands::acl::Users;
 use commands::host::{ClientInfo, LatencyEvent, Pause, SlowlogEntry};
 use parking_lot::{Mutex, RwLock};
 use std::collections::{BTreeMap, HashSet, VecDeque};
@@ -67,6 +69,7 @@ pub struct Shared {
     pub(crate) platform: Arc<dyn Platform>,
     pub(crate) lease: Lease,
     pub(crate) registry: Registry,
+    pub(crate) users: UserState,
     pub(crate) stats: AllStats,
     pub(crate) clients: Mutex<BTreeMap<u64, ClientRecord>>,
     pub(crate) slowlog: Mutex<Slowlog>,
@@ -143,6 +146,7 @@ impl Shared {
             is_sole_member: AtomicBool::new(false),
             lease: Lease::default(),
             registry: Registry::default(),
+            users: UserState::new(platform.first_users()),
             clients: Mutex::new(BTreeMap::new()),
             slowlog: Mutex::new(Slowlog::default()),
             latency_events: Mutex::new(BTreeMap::new()),
@@ -171,6 +175,11 @@ impl Shared {
     /// This node.
     pub fn me(&self) -> NodeId {
         self.config.node
+    }
+
+    /// The users as they are now.
+    pub fn users(&self) -> Arc<Users> {
+        self.users.users()
     }
 
     /// The node's clock.
@@ -351,6 +360,7 @@ impl Shared {
         if map.version.0 <= self.routing_version.load(Ordering::Acquire) {
             return;
         }
+        self.users.follow(&map.users);
         self.make_cells(map.cluster_id, map.partitions);
         let now = self.clock.mono();
         let before = self.map();

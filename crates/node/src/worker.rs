@@ -26,6 +26,7 @@ mod peer_lane;
 mod peer_requests;
 mod serve;
 mod transaction;
+pub(crate) mod users;
 
 use crate::cells::{Cells, Wandering};
 use crate::connection::{Connection, HeldReply};
@@ -129,6 +130,8 @@ pub struct Worker {
     outgoing: Vec<crate::pubsub::Outgoing>,
     waits: Vec<transaction::Wait>,
     expiry: expiry::Expiry,
+    /// Generation of the users when connections were looked at last.
+    users_seen: u64,
     attach_at: Mono,
     retry_at: Mono,
     timeout_at: Mono,
@@ -170,6 +173,7 @@ impl Worker {
             outgoing: Vec::new(),
             waits: Vec::new(),
             expiry: expiry::Expiry::default(),
+            users_seen: 0,
             attach_at: now,
             retry_at: now,
             timeout_at: now,
@@ -273,6 +277,7 @@ impl Worker {
                 Mail::Pump(partition) => self.pump.push(partition),
                 Mail::Changed => {
                     self.refresh_routing();
+                    self.refresh_users();
                     self.retry_held();
                     self.resume_stalled();
                 }
@@ -280,6 +285,7 @@ impl Worker {
                 Mail::Kill(key) => self.kill(key),
                 Mail::Unblock(key, how) => self.unblock(key, how),
                 Mail::Call(call) => self.run_call(call),
+                Mail::Users(answered) => self.users_answered(*answered),
                 Mail::Forget(node) => self.drop_links_to(node),
                 Mail::Answer { link, partition, answer } => self.answer_primary(link, partition, &answer),
             }

@@ -134,10 +134,11 @@ impl Worker {
             (Scope::Keys, Run::Nodes { merge, .. }) => {
                 Some(self.scatter_nodes(command, args, meta, merge, target, out))
             }
+            (Scope::Keys, Run::Users(plan)) => Some(self.attempt_users(plan, args, meta, target, out)),
             (Scope::Keys | Scope::Transaction | Scope::Watch | Scope::Partitions | Scope::Attempt, _) => {
                 self.attempt_routed(command, args, meta, target, out)
             }
-            (Scope::Node, _) => self.run_here(command, args, meta, &[], target, out).ok(),
+            (Scope::Node | Scope::Users, _) => self.run_here(command, args, meta, &[], target, out).ok(),
             // Neither is routed anew: see `come_back`.
             (Scope::Await | Scope::Cancel, _) => Some(Outcome::Ready),
         }
@@ -260,6 +261,11 @@ impl Worker {
                 local(&mut host, args, &mut Reply::new(out, meta.version));
                 return Ok(Outcome::Ready);
             }
+            (Scope::Users, _) if self.follows(args) => {
+                Reply::new(out, meta.version).ok();
+                return Ok(Outcome::Ready);
+            }
+            (Scope::Users, _) => return Err(Refusal::Behind),
             (Scope::Partitions, Run::Partitions { local, merge, .. }) => {
                 self.executor(meta, target, |executor| executor.check(routes))?;
                 let mut gather = Gather::new(Random::seeded(self.random.next_u64()));
@@ -563,7 +569,7 @@ impl Worker {
     /// A forwarded command was not executed: hold it and route it anew.
     pub(super) fn come_back(&mut self, forward: Forward) {
         let Forward { request, target, deadline, .. } = forward;
-        if matches!(request.scope, Scope::Await | Scope::Cancel) {
+        if matches!(request.scope, Scope::Await | Scope::Cancel | Scope::Users) {
             return self.deliveries.push_back((target, Delivery::Bytes(Vec::new())));
         }
         let root = self.root(target);
@@ -585,7 +591,7 @@ impl Worker {
         let command = find(forward.request.scope, Args::new(&words));
         let writes = command.is_none_or(|command| command.flags.has(Flags::WRITE))
             || forward.request.scope == Scope::Transaction;
-        let is_node_part = forward.request.scope == Scope::Node;
+        let is_node_part = matches!(forward.request.scope, Scope::Node | Scope::Users);
         drop(words);
         if is_node_part {
             self.deliveries.push_back((forward.target, Delivery::Bytes(TRY_AGAIN.to_vec())));
@@ -615,6 +621,7 @@ pub(super) fn find(scope: Scope, args: Args<'_>) -> Option<&'static Command> {
     match scope {
         Scope::Transaction => commands::table::lookup(b"exec"),
         Scope::Watch => commands::table::lookup(b"watch"),
+        Scope::Users => commands::table::lookup(b"acl|setuser"),
         Scope::Keys | Scope::Partitions | Scope::Node | Scope::Attempt => commands::find(args).ok(),
         // With one word or two more than the command has.
         Scope::Await | Scope::Cancel => {

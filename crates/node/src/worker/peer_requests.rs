@@ -94,7 +94,9 @@ impl Worker {
                 Reply::new(&mut out, request.version).error(OUT_OF_MEMORY);
                 Ok(Outcome::Ready)
             }
-            Some(command) if request.scope == Scope::Node || !routes.routes.is_empty() => {
+            Some(command)
+                if matches!(request.scope, Scope::Node | Scope::Users) || !routes.routes.is_empty() =>
+            {
                 let result = self.run_here(command, args, &meta, &routes.routes, target, &mut out);
                 if result.is_ok() {
                     // Running a command on partitions has read the clock at its end, for the lease.

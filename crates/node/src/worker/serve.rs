@@ -9,6 +9,7 @@ use crate::frame::{Scope, Words};
 use crate::spot::Spot;
 use crate::stats::Counter;
 use crate::target::{Key, Owner};
+use commands::acl::{LogContext, check_command};
 use commands::host::{Pause, SlowlogEntry};
 use commands::session::{ReplyMode, SessionCtx};
 use commands::table::SessionFn;
@@ -152,6 +153,10 @@ impl Worker {
         spots: &[Spot],
     ) -> Next {
         let mode = connection.session.reply_mode;
+        self.refresh_user(key, connection);
+        if connection.closing {
+            return Next::Continue;
+        }
         let command = match self.admit(connection, args, command) {
             Ok(command) => command,
             Err(error) => {
@@ -196,10 +201,15 @@ impl Worker {
         let session = &connection.session;
         let refusal = if !session.authenticated && !command.flags.has(Flags::NO_AUTH) {
             Some("NOAUTH Authentication required.".to_owned())
-        } else if session.restricted_by_subscription() && !pubsub::allowed_while_subscribed(command) {
-            Some(pubsub::refused_while_subscribed(command.name))
         } else if connection.transaction.is_some() && command.flags.has(Flags::NO_MULTI) {
             Some(texts::NOT_IN_TRANSACTION.to_owned())
+        } else if let Err(denial) = check_command(&session.user, command, args) {
+            let in_multi = connection.transaction.is_some();
+            let context = if in_multi { LogContext::Multi } else { LogContext::Toplevel };
+            self.note_denial(connection, &denial, context);
+            Some(denial.error(&session.user))
+        } else if session.restricted_by_subscription() && !pubsub::allowed_while_subscribed(command) {
+            Some(pubsub::refused_while_subscribed(command.name))
         } else if self.shared.is_loading.load(std::sync::atomic::Ordering::Acquire)
             && !command.flags.has(Flags::LOADING)
         {
@@ -479,6 +489,14 @@ impl Worker {
                 return;
             }
         };
+        if let Some(user) = &call.user
+            && let Err(text) = self.check_call(user, command, args)
+        {
+            let mut bytes = Vec::new();
+            Reply::new(&mut bytes, call.version).error(&text);
+            (call.respond)(bytes);
+            return;
+        }
         if matches!(command.run, Run::Session(_) | Run::Connection | Run::Container) {
             let mut bytes = Vec::new();
             Reply::new(&mut bytes, call.version).error("ERR this command needs a connection of its own");

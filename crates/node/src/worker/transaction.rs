@@ -14,6 +14,7 @@ use crate::execute::{Executed, Refusal};
 use crate::frame::{Request, Route, Scope, Words};
 use crate::partition::WatchToken;
 use crate::target::{Delivery, Key, Owner, Target};
+use commands::acl::{LogContext, check_command};
 use commands::session::ReplyMode;
 use commands::{Access, Args, Command, Run, transaction as texts};
 use protocol::{Reply, Version};
@@ -40,7 +41,13 @@ pub(super) struct ExecPlan {
 
 enum Entry {
     Keyed,
-    Here { command: &'static Command, db: u8, words: Words },
+    /// No longer allowed: the error.
+    Refused(String),
+    Here {
+        command: &'static Command,
+        db: u8,
+        words: Words,
+    },
 }
 
 impl Worker {
@@ -197,9 +204,12 @@ impl Worker {
         let mut words = encode_watches(&watches);
         let mut entries = Vec::with_capacity(transaction.queue.len());
         for Queued { command, db, words: queued } in transaction.queue {
-            if is_keyed(command) {
-                let list: SmallVec<[&[u8]; 16]> = queued.iter().collect();
-                let args = Args::new(&list);
+            let list: SmallVec<[&[u8]; 16]> = queued.iter().collect();
+            let args = Args::new(&list);
+            if let Err(denial) = check_command(&connection.session.user, command, args) {
+                self.note_denial(connection, &denial, LogContext::Multi);
+                entries.push(Entry::Refused(denial.error_in_exec()));
+            } else if is_keyed(command) {
                 partitions.extend(
                     command
                         .key_positions(args)
@@ -210,6 +220,7 @@ impl Worker {
                 list.iter().for_each(|word| words.push(word));
                 entries.push(Entry::Keyed);
             } else {
+                drop(list);
                 entries.push(Entry::Here { command, db, words: queued });
             }
         }
@@ -221,7 +232,12 @@ impl Worker {
         let target = self.target(Owner::Connection(key), connection.next_slot());
         connection.in_flight_version = self.routing.version().0;
         let discard = connection.discards(mode);
-        connection.await_reply(false, discard);
+        // What comes after EXEC must find the session, and the users, as the transaction leaves them.
+        let is_later = |entry: &Entry| match entry {
+            Entry::Here { command, .. } => matches!(command.run, Run::Session(_) | Run::Users(_)),
+            Entry::Keyed | Entry::Refused(_) => false,
+        };
+        connection.await_reply(entries.iter().any(is_later), discard);
         let version = connection.session.version;
         let plan = ExecPlan { connection: key, entries, keyed: None };
         let gathering = self.gatherings.insert(Gathering::new(target, version, Kind::Exec(plan), 1));
@@ -324,6 +340,10 @@ impl Worker {
             let part = match entry {
                 Entry::Keyed => keyed.next(),
                 Entry::Here { .. } => rest.next(),
+                Entry::Refused(text) => {
+                    reply.error(text);
+                    continue;
+                }
             };
             reply.raw(&part.unwrap_or_default());
         }
@@ -359,7 +379,10 @@ impl Worker {
                         partitions: Vec::new(),
                         words,
                     };
-                    self.start_part(gathering, part, command, request, self.deadline());
+                    let held = self.start_part(gathering, part, command, request, self.deadline());
+                    if held && let Some(Some(connection)) = self.connections.get_mut(connection) {
+                        connection.set_held(target.slot, true);
+                    }
                 }
             }
         }

@@ -1,13 +1,17 @@
 //! The process around a node of the harness: no files, no password.
 
-use commands::host::{Authentication, ConfigError, NodeHealth, SaveError, ShutdownMode};
+use cluster::map::UserUpdate;
+use commands::host::{ConfigError, NodeHealth, SaveError, ShutdownMode};
 use commands::info::InfoData;
-use node::{Limits, Platform};
+use node::{Limits, Platform, UsersAnswer};
+use std::sync::{Arc, Mutex};
 use stdx::NodeId;
 
 #[derive(Default)]
 pub(crate) struct TestPlatform {
     pub(crate) limits: Limits,
+    /// Changes of users that nobody has decided on yet.
+    pub(crate) proposals: Arc<Mutex<Vec<(UserUpdate, UsersAnswer)>>>,
 }
 
 impl Platform for TestPlatform {
@@ -24,12 +28,8 @@ impl Platform for TestPlatform {
         Err("The server is running without a config file".to_owned())
     }
 
-    fn authenticate(&self, user: &[u8], _password: &[u8]) -> Authentication {
-        Authentication::Granted(String::from_utf8_lossy(user).into_owned())
-    }
-
-    fn requires_password(&self) -> bool {
-        false
+    fn propose_users(&self, update: UserUpdate, answer: UsersAnswer) {
+        self.proposals.lock().expect("one thread").push((update, answer));
     }
 
     fn limits(&self) -> Limits {

@@ -9,3 +9,4 @@ mod filters;
 mod leases;
 mod order;
 mod resync;
+mod users;
