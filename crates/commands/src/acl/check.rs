@@ -95,6 +95,17 @@ pub fn outlives_subscriptions(user: &User, subscriptions: &Subscriptions) -> boo
         .all(|kind| subscriptions.names(kind).iter().all(|name| allows(name, kind == ChannelKind::Pattern)))
 }
 
+/// Whether a word of a command is, or may be, a secret that must not be logged.
+pub fn is_secret(command: &Command, args: Args<'_>, index: usize) -> bool {
+    match command.name {
+        "auth" => index >= 1,
+        "acl|setuser" => index >= 2,
+        "hello" => (2..args.len()).any(|at| args.is(at, "auth") && (at + 1..=at + 2).contains(&index)),
+        "config|set" => index >= 3 && args.is(index - 1, "requirepass"),
+        _ => false,
+    }
+}
+
 impl Denial {
     /// The error of a command that was refused (`NOPERM ...`).
     pub fn error(&self, user: &User) -> String {
@@ -180,6 +191,22 @@ mod tests {
         check("+@all;&news.*", "psubscribe news.a*", &channel("news.a*"));
         check("+@all;&news.*", "ssubscribe news.a", "OK");
         check("+@all", "unsubscribe other", "OK");
+    }
+
+    #[test]
+    fn secrets_are_known() {
+        let check = |line: &str, secret: &[usize]| {
+            let words: Vec<&[u8]> = line.split(' ').map(str::as_bytes).collect();
+            let (args, command) = (Args::new(&words), crate::table::find(Args::new(&words)).expect(line));
+            let found: Vec<usize> =
+                (0..words.len()).filter(|index| is_secret(command, args, *index)).collect();
+            assert_eq!(found, secret, "{line}");
+        };
+        check("auth u p", &[1, 2]);
+        check("acl setuser u >p", &[2, 3]);
+        check("hello 3 auth u p setname n", &[3, 4]);
+        check("config set maxmemory 1 requirepass p", &[5]);
+        check("get auth", &[]);
     }
 
     #[test]

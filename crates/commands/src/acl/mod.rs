@@ -27,7 +27,7 @@ mod show;
 mod user;
 mod users;
 
-pub use check::{Denial, check_command, outlives_subscriptions};
+pub use check::{Denial, check_command, is_secret, outlives_subscriptions};
 pub(crate) use commands::ACL;
 pub use log::{AclLog, LogContext, Refused};
 pub use password::Digest;

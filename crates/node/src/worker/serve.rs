@@ -422,7 +422,7 @@ impl Worker {
         let micros = nanos / 1_000;
         let threshold = self.limits.slowlog_slower_than_us;
         if threshold >= 0 && micros >= threshold.unsigned_abs() && !command.flags.has(Flags::SKIP_SLOWLOG) {
-            self.log_slow(connection, args, micros);
+            self.log_slow(connection, command, args, micros);
         }
         let latency_ms = self.limits.latency_threshold_ms;
         if latency_ms > 0 && micros / 1_000 >= latency_ms {
@@ -430,13 +430,17 @@ impl Worker {
         }
     }
 
-    fn log_slow(&mut self, connection: &Connection, args: Args<'_>, duration_us: u64) {
+    fn log_slow(&mut self, connection: &Connection, command: &Command, args: Args<'_>, duration_us: u64) {
         let mut arguments: Vec<Vec<u8>> = Vec::new();
         for (index, word) in args.iter().enumerate() {
             if index + 1 == SLOWLOG_ARGUMENTS_MAX && args.len() > SLOWLOG_ARGUMENTS_MAX {
                 let more = args.len() - SLOWLOG_ARGUMENTS_MAX + 1;
                 arguments.push(format!("... ({more} more arguments)").into_bytes());
                 break;
+            }
+            if commands::acl::is_secret(command, args, index) {
+                arguments.push(b"(redacted)".to_vec());
+                continue;
             }
             let cut = word.get(..SLOWLOG_ARGUMENT_BYTES_MAX).unwrap_or(word);
             let mut argument = cut.to_vec();
