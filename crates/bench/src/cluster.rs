@@ -415,7 +415,7 @@ pub(crate) fn resident_bytes(pid: u32) -> Result<u64> {
 }
 
 /// What comes before the program: it dies with us even if we are killed, and keeps to its processor.
-fn launcher(processor: Option<usize>) -> Vec<String> {
+pub(crate) fn launcher(processor: Option<usize>) -> Vec<String> {
     let mut command: Vec<String> = Vec::new();
     if Path::new("/usr/bin/setpriv").exists() {
         command.extend(["setpriv", "--pdeathsig", "KILL"].map(str::to_owned));

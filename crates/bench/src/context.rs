@@ -14,6 +14,8 @@ pub(crate) struct Context {
     pub(crate) rounds: Option<u64>,
     /// Overrides a run's number of operations or cases.
     pub(crate) operations: Option<u64>,
+    /// The families of commands that `differential` is about; all if there is none.
+    pub(crate) families: Vec<String>,
     /// Where every random choice of the run starts; printed, so that a run can be repeated.
     pub(crate) seed: u64,
     /// The repository's root, for client scripts and artefacts.
@@ -32,6 +34,7 @@ impl Context {
             short: false,
             rounds: None,
             operations: None,
+            families: Vec::new(),
             seed: Random::system().next_u64() >> 32,
             root,
         };
@@ -42,7 +45,8 @@ impl Context {
             match argument.as_str() {
                 "--short" => context.short = true,
                 "--rounds" => context.rounds = Some(value()?.parse()?),
-                "--operations" => context.operations = Some(value()?.parse()?),
+                "--family" => context.families.push(value()?.clone()),
+                "--operations" | "--commands" => context.operations = Some(value()?.parse()?),
                 "--seed" => context.seed = value()?.parse()?,
                 "--binary" => context.binary = PathBuf::from(value()?),
                 option if option.starts_with('-') => return Err(format!("unknown option {option}").into()),

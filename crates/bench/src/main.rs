@@ -13,6 +13,7 @@
 
 mod cluster;
 mod context;
+mod differential;
 mod durability;
 mod expiry;
 mod histogram;
@@ -74,7 +75,7 @@ fn main() -> ExitCode {
 
 fn usage() -> String {
     let mut text = String::from(
-        "usage: acceptance NAME...|all [--short] [--rounds N] [--operations N] [--seed N] [--binary PATH]\n\nruns:\n",
+        "usage: acceptance NAME...|all [--short] [--rounds N] [--operations N] [--seed N] [--binary PATH]\n       acceptance differential [--commands N] [--seed N] [--family NAME]...\n\nruns:\n",
     );
     for line in LINES {
         text.push_str(&format!("  {:<16} {}\n", line.name, line.what));

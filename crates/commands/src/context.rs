@@ -254,6 +254,18 @@ impl WriteCtx<'_> {
         Some(outcome)
     }
 
+    /// Runs `body` and visits the effects that it has had in each partition, encoded.
+    pub fn noting_effects(&mut self, body: impl FnOnce(&mut Self), mut visit: impl FnMut(&[u8])) {
+        let lens: Vec<usize> = self.set.accesses.iter().map(|access| access.record.bytes().len()).collect();
+        body(self);
+        for (access, before) in self.set.accesses.iter().zip(lens) {
+            let effects = access.record.bytes().get(before..).unwrap_or_default();
+            if !effects.is_empty() {
+                visit(effects);
+            }
+        }
+    }
+
     /// The key holds this string from now on.
     #[inline]
     pub fn set_string(&mut self, key: &[u8], value: &[u8], expire_at: Option<Wall>) {

@@ -1,7 +1,8 @@
 //! The command reference as Markdown, derived from the table; `docs/commands.md` is kept equal to it by a test, which also writes
 //! it anew when `HYPERCACHE_UPDATE_DOCS` is set.
 
-use crate::table::{self, Blocking, Command, Group, Run};
+use crate::across::across;
+use crate::table::{self, Blocking, Command, Find, Group, Run};
 
 /// Groups in the order of the document.
 const GROUPS: &[(Group, &str)] = &[
@@ -64,6 +65,10 @@ const HEADER: &str = "# Commands\n\n\
     note says otherwise, those of the filters RedisBloom 2.6. *Since* is the version of Redis, or of RedisBloom, that \
     introduced the command. *Runs* says where:\n\n\
     - **primary**: on the primary of its keys, which must be one node (else `CROSSSLOT`);\n\
+    - **gathered**: the keys may belong to several nodes. The node that is asked fetches the values, each as it is at some moment \
+    meanwhile; a change that depends on what is there is made only if that is still so, else it begins anew (`RENAME`, `RENAMENX`, \
+    `COPY`, `PFMERGE`), and others replace the destination in one write. `LMOVE` and `SMOVE` and their like take the element in \
+    one write and add it in another: for a moment it is in neither key, and `INDOUBT` says that it could not be added;\n\
     - **spread**: the keys may belong to any number of nodes, each of which does its share;\n\
     - **cluster**: on every partition or node, the replies merged into one;\n\
     - **node**: on the node that the client is connected to.\n";
@@ -98,20 +103,27 @@ fn line(row: &Command) -> String {
         row.name.to_ascii_uppercase().replace('|', " "),
         row.arity,
         row.since,
-        place(&row.run),
+        place(row),
         escaped(row.complexity),
         escaped(row.summary),
     )
 }
 
-fn place(run: &Run) -> &'static str {
-    match run {
+fn place(row: &Command) -> &'static str {
+    match &row.run {
         Run::Blocking(Blocking { on_some: Some(_), .. }) => "spread",
+        Run::Read(_) if may_name_several_keys(row) => "gathered",
+        Run::Write(_) | Run::Blocking(_) if across(row).is_some() => "gathered",
         Run::Read(_) | Run::Write(_) | Run::Blocking(_) => "primary",
         Run::Fanout { .. } => "spread",
         Run::Partitions { .. } | Run::Scan | Run::Nodes { .. } | Run::Users(_) => "cluster",
         Run::Session(_) | Run::Connection | Run::Container => "node",
     }
+}
+
+fn may_name_several_keys(row: &Command) -> bool {
+    row.keys.specs().iter().any(|spec| spec.find != Find::Range { last: spec.first as i32, step: 1 })
+        || row.keys.specs().len() > 1
 }
 
 fn escaped(text: &str) -> String {

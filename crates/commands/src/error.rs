@@ -35,6 +35,8 @@ pub enum CommandError {
     Other(&'static str),
     /// Another error with a text of its own that has no code, as many of RedisBloom's.
     Bare(&'static str),
+    /// A stream or a group of it that does not exist, without the code `NOGROUP`.
+    NoGroup(String),
     /// An error whose text repeats an argument, without its code `ERR`.
     Echo(String),
 }
@@ -59,6 +61,7 @@ impl fmt::Display for CommandError {
             CommandError::BusyKey => "BUSYKEY Target key name already exists.",
             CommandError::Other(text) => return write!(f, "ERR {text}"),
             CommandError::Bare(text) => text,
+            CommandError::NoGroup(text) => return write!(f, "NOGROUP {text}"),
             CommandError::Echo(text) => return write!(f, "ERR {text}"),
         })
     }

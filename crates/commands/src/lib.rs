@@ -7,6 +7,7 @@
 //! connections or disk.
 
 pub mod acl;
+pub mod across;
 pub mod args;
 pub mod bitmap;
 mod blocking;
@@ -18,11 +19,13 @@ pub mod context;
 mod distinct;
 pub mod docs;
 pub mod error;
+pub mod events;
 pub mod express;
 pub mod filter;
 pub mod flags;
 pub mod gather;
 pub mod generic;
+pub mod geo;
 pub mod glob;
 pub mod hash;
 pub mod host;
@@ -37,6 +40,8 @@ pub mod server;
 pub mod session;
 pub mod set;
 pub mod slowlog;
+pub mod sorted_set;
+pub mod stream;
 pub mod string;
 pub mod table;
 pub mod transaction;

@@ -6,6 +6,7 @@
 
 use crate::args::Args;
 use crate::table::{Command, Run};
+use crate::transaction::EXEC_REFUSED;
 use std::fmt;
 
 /// Why no row was found. `to_string` is the whole error reply.
@@ -23,6 +24,9 @@ impl fmt::Display for FindError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             FindError::UnknownCommand(text) | FindError::UnknownSubcommand(text) => f.write_str(text),
+            FindError::Arity("exec") => {
+                write!(f, "{EXEC_REFUSED}wrong number of arguments for 'exec' command")
+            }
             FindError::Arity(name) => write!(f, "ERR wrong number of arguments for '{name}' command"),
         }
     }
@@ -136,6 +140,23 @@ const FAMILIES: &[&[Command]] = &[
     crate::set::read::COMMANDS,
     crate::set::random::COMMANDS,
     crate::set::algebra::COMMANDS,
+    crate::sorted_set::add::COMMANDS,
+    crate::sorted_set::read::COMMANDS,
+    crate::sorted_set::range::COMMANDS,
+    crate::sorted_set::remove::COMMANDS,
+    crate::sorted_set::blocking::COMMANDS,
+    crate::sorted_set::random::COMMANDS,
+    crate::sorted_set::algebra::COMMANDS,
+    crate::geo::points::COMMANDS,
+    crate::geo::search::COMMANDS,
+    crate::stream::write::COMMANDS,
+    crate::stream::edit::COMMANDS,
+    crate::stream::range::COMMANDS,
+    crate::stream::read::COMMANDS,
+    crate::stream::group::COMMANDS,
+    crate::stream::pending::COMMANDS,
+    crate::stream::claim::COMMANDS,
+    crate::stream::info::COMMANDS,
     crate::filter::cuckoo_write::COMMANDS,
     crate::filter::cuckoo_read::COMMANDS,
     crate::filter::bloom_write::COMMANDS,
@@ -250,18 +271,25 @@ fn probe(hash: u32, is: impl Fn(&[u8]) -> bool) -> Option<&'static Command> {
 /// Most bytes of a client's words that an error repeats, as in Redis's `commandCheckExistence`.
 const ECHO_BYTES_MAX: usize = 128;
 
+/// What an error repeats of a word: as a C string, which ends at its first NUL.
+fn echoed(word: &[u8], bytes_max: usize) -> &[u8] {
+    let text = word.split(|byte| *byte == 0).next().unwrap_or_default();
+    &text[..text.len().min(bytes_max)]
+}
+
 fn echo(word: &[u8], bytes_max: usize) -> String {
-    String::from_utf8_lossy(&word[..word.len().min(bytes_max)]).replace(['\r', '\n'], " ")
+    String::from_utf8_lossy(echoed(word, bytes_max)).replace(['\r', '\n'], " ")
 }
 
 #[cold]
 fn unknown_command(args: Args<'_>) -> FindError {
-    let mut listed = String::new();
+    let (mut listed, mut bytes) = (String::new(), 0);
     for word in args.iter().skip(1) {
-        if listed.len() >= ECHO_BYTES_MAX {
+        if bytes >= ECHO_BYTES_MAX {
             break;
         }
-        listed.push_str(&format!("'{}' ", echo(word, ECHO_BYTES_MAX - listed.len())));
+        listed.push_str(&format!("'{}' ", echo(word, ECHO_BYTES_MAX - bytes)));
+        bytes += echoed(word, ECHO_BYTES_MAX - bytes).len() + "'' ".len();
     }
     let name = echo(args.name(), ECHO_BYTES_MAX);
     FindError::UnknownCommand(format!("ERR unknown command '{name}', with args beginning with: {listed}"))

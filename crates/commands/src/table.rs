@@ -314,7 +314,9 @@ impl KeySpec {
             Find::Keyword { word: keyword, one } => {
                 let is_it =
                     |at: &usize| word(*at).is_some_and(|it| it.eq_ignore_ascii_case(keyword.as_bytes()));
-                match (first..words).find(is_it) {
+                // Of several keys that are one option's, the last counts.
+                let at = if one { (first..words).rev().find(is_it) } else { (first..words).find(is_it) };
+                match at {
                     None => (first, 0, 1),
                     Some(at) if one => (at + 1, (at + 2).min(words), 1),
                     Some(at) => (at + 1, at + 1 + (words - at - 1) / 2, 1),
@@ -418,7 +420,12 @@ impl Command {
         })
     }
 
-    /// Whether it reads or writes exactly one key, its second word, in constant time: then it may share the cost of
+    /// The same with only those keys that it waits for, if it waits: BLMOVE not for its destination.
+    pub fn awaited(&self) -> Command {
+        Command { keys: Keys(self.keys.0.get(..1).unwrap_or_default()), ..*self }
+    }
+
+    /// Whether it reads or writes exactly one key, its second word, in about constant time: then it may share the cost of
     /// locking, of the clock and of statistics with others like it.
     #[inline]
     pub fn is_brief(&self) -> bool {
@@ -429,7 +436,39 @@ impl Command {
         let one_key = matches!(self.keys.0, [KeySpec { first: 1, find: Find::Range { last: 1, .. }, .. }]);
         one_key
             && matches!(self.run, Run::Read(_) | Run::Write(_))
-            && matches!(self.complexity.as_bytes(), b"O(1)")
+            && (matches!(self.complexity.as_bytes(), b"O(1)") || self.is_quick())
+    }
+
+    /// Whether a command on a collection takes about constant time with as few words as are usual: where it has many, it is merely
+    /// the last of those with which it shares a look at the clock.
+    const fn is_quick(&self) -> bool {
+        matches!(
+            self.name.as_bytes(),
+            b"lpush"
+                | b"rpush"
+                | b"lpushx"
+                | b"rpushx"
+                | b"lpop"
+                | b"rpop"
+                | b"hset"
+                | b"hmset"
+                | b"hdel"
+                | b"hmget"
+                | b"sadd"
+                | b"srem"
+                | b"spop"
+                | b"srandmember"
+                | b"smismember"
+                | b"zadd"
+                | b"zincrby"
+                | b"zrem"
+                | b"zrank"
+                | b"zrevrank"
+                | b"zmscore"
+                | b"zpopmin"
+                | b"zpopmax"
+                | b"xadd"
+        )
     }
 
     /// Whether the number of words is right.

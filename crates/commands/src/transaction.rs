@@ -18,6 +18,8 @@ pub const EXEC_WITHOUT_MULTI: &str = "ERR EXEC without MULTI";
 pub const DISCARD_WITHOUT_MULTI: &str = "ERR DISCARD without MULTI";
 /// EXEC after a command that could not be queued.
 pub const EXEC_ABORTED: &str = "EXECABORT Transaction discarded because of previous errors.";
+/// Begins the reply to an EXEC that is refused for its words: it ends the transaction all the same.
+pub const EXEC_REFUSED: &str = "EXECABORT Transaction discarded because of: ";
 /// A command with the flag NO_MULTI inside a transaction.
 pub const NOT_IN_TRANSACTION: &str = "ERR Command not allowed inside a transaction";
 /// WAIT's timeout is not a number.

@@ -116,6 +116,11 @@ fn look_up_and_its_errors() {
         (&["OBJECT", "freq"], "ERR wrong number of arguments for 'object|freq' command"),
         (&["Object", "Foo", "k"], "ERR unknown subcommand 'Foo'. Try OBJECT HELP."),
         (&["foo"], "ERR unknown command 'foo', with args beginning with: "),
+        (&["Foo", "b\0ar", "\0"], "ERR unknown command 'Foo', with args beginning with: 'b' '' "),
+        (
+            &["EXEC", "x"],
+            "EXECABORT Transaction discarded because of: wrong number of arguments for 'exec' command",
+        ),
         (&["Foo", "bar", "a\r\nb"], "ERR unknown command 'Foo', with args beginning with: 'bar' 'a  b' "),
     ];
     for (words, expected) in cases {

@@ -4,7 +4,7 @@
 //! is corruption: a node never applies what it does not understand.
 
 use crate::varint::{Reader, write_bytes, write_varint};
-use crate::{Cause, Corrupt, Effect, Elements, Hashes, Kind};
+use crate::{Cause, Corrupt, Effect, Elements, Hashes, Kind, stream_codec};
 use stdx::Wall;
 use stdx::limits::{BULK_BYTES_MAX, DATABASES};
 
@@ -28,7 +28,8 @@ const SET_COLLECTION_EXPIRING: u8 = 0x11;
 const PUT_ELEMENTS: u8 = 0x12;
 const DROP_ELEMENTS: u8 = 0x13;
 const SPLICE_LIST: u8 = 0x14;
-const LAST: u8 = SPLICE_LIST;
+const CHANGE_STREAM: u8 = 0x15;
+const LAST: u8 = CHANGE_STREAM;
 
 /// Appends `effect` to `out`.
 pub(crate) fn encode(out: &mut Vec<u8>, effect: &Effect<'_>) {
@@ -82,6 +83,10 @@ pub(crate) fn encode(out: &mut Vec<u8>, effect: &Effect<'_>) {
             }
             write_bytes(out, key);
             elements.encode(out);
+        }
+        Effect::ChangeStream { db, key, ref change } => {
+            out.extend_from_slice(&[CHANGE_STREAM, db]);
+            stream_codec::encode(out, key, change);
         }
         Effect::SetCollection { db, key, kind, elements, expire_at } => {
             let tag = if expire_at.is_some() { SET_COLLECTION_EXPIRING } else { SET_COLLECTION };
@@ -230,6 +235,10 @@ fn decode_of_collection<'a>(reader: &mut Reader<'a>, tag: u8, db: u8) -> Result<
         let (key, elements) = (reader.bytes()?, Elements::read(reader)?);
         return Ok(Effect::SpliceList { db, key, revision, index, removed, elements });
     }
+    if tag == CHANGE_STREAM {
+        let (key, change) = stream_codec::decode(reader)?;
+        return Ok(Effect::ChangeStream { db, key, change });
+    }
     let kind = Kind::from_number(reader.byte()?).ok_or_else(|| reader.corrupt("no such kind"))?;
     let expire_at = if tag == SET_COLLECTION_EXPIRING { Some(Wall(reader.varint()?)) } else { None };
     let (key, elements) = (reader.bytes()?, Elements::read(reader)?);
@@ -318,7 +327,7 @@ mod tests {
     #[test]
     fn damage_is_refused() {
         check_corrupt(b"\x00\0", "unknown tag");
-        check_corrupt(b"\x15\0", "unknown tag");
+        check_corrupt(b"\x16\0", "unknown tag");
         check_corrupt(b"\x12\0\x06\x01k\0", "no such kind");
         check_corrupt(b"\x12\0\x01\x01k\x02\x01f", "cut short");
         check_corrupt(b"\x0d\0\0\x01k\x04\0\0\0\0", "part of a hash");

@@ -1,7 +1,7 @@
 //! What an effect is. The variants are the whole vocabulary in which state changes travel: a new type of value
 //! adds variants here and nothing else in the log, the links or the gate.
 
-use crate::{Elements, Kind};
+use crate::{Elements, Kind, StreamChange};
 use stdx::Wall;
 
 /// One change of one key or database. Borrowed from the command that makes it or the record that carries it.
@@ -137,6 +137,15 @@ pub enum Effect<'a> {
         /// What stands there now.
         elements: Elements<'a>,
     },
+    /// The stream changes; the deadline stays. A key of another kind stays as it is.
+    ChangeStream {
+        /// Database, 0 to 15.
+        db: u8,
+        /// The key.
+        key: &'a [u8],
+        /// How.
+        change: StreamChange<'a>,
+    },
     /// The key is gone.
     Remove {
         /// Database, 0 to 15.
@@ -215,6 +224,7 @@ impl<'a> Effect<'a> {
             | Effect::PutElements { db, .. }
             | Effect::DropElements { db, .. }
             | Effect::SpliceList { db, .. }
+            | Effect::ChangeStream { db, .. }
             | Effect::Remove { db, .. }
             | Effect::ExpireAt { db, .. }
             | Effect::Flush { db } => db,
@@ -235,6 +245,7 @@ impl<'a> Effect<'a> {
             | Effect::PutElements { key, .. }
             | Effect::DropElements { key, .. }
             | Effect::SpliceList { key, .. }
+            | Effect::ChangeStream { key, .. }
             | Effect::Remove { key, .. }
             | Effect::ExpireAt { key, .. } => Some(key),
             Effect::Flush { .. } => None,

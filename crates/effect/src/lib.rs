@@ -15,7 +15,10 @@ mod codec;
 mod corrupt;
 mod effect;
 mod elements;
+mod items;
 mod record;
+mod stream;
+mod stream_codec;
 mod varint;
 
 pub use batch::{BATCH_HEADER_BYTES, Batch, Records, batch_length, decode_batch, encode_batch};
@@ -23,4 +26,6 @@ pub use codec::{Decoder, decode};
 pub use corrupt::Corrupt;
 pub use effect::{Cause, Effect, Hashes};
 pub use elements::{ElementIter, Elements, ElementsBuilder, Kind};
+pub use items::Items;
 pub use record::{Record, RecordBuilder};
+pub use stream::{Delivery, StreamChange, StreamId};

@@ -2,8 +2,8 @@
 //! makes a decoder panic.
 
 use effect::{
-    Cause, Effect, Elements, Hashes, Kind, Record, RecordBuilder, batch_length, decode, decode_batch,
-    encode_batch,
+    Cause, Effect, Elements, Hashes, Items, Kind, Record, RecordBuilder, StreamChange, StreamId,
+    batch_length, decode, decode_batch, encode_batch,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -52,7 +52,23 @@ impl Owned {
                 removed: 7,
                 elements: Elements::words(words),
             },
+            15 => Effect::ChangeStream { db, key, change: self.change(words) },
             _ => Effect::Flush { db },
+        }
+    }
+
+    fn change<'a>(&'a self, words: &'a [&'a [u8]]) -> StreamChange<'a> {
+        let id = StreamId { ms: self.offset, seq: self.at.unwrap_or_default() };
+        let group = &self.bytes[..];
+        match self.key.len() % 5 {
+            0 => StreamChange::Append { id, fields: Elements::words(words) },
+            1 => StreamChange::Trim { through: id },
+            2 => StreamChange::PutGroup { group, last: id, read: self.at },
+            3 => {
+                let active = self.at.map(Wall);
+                StreamChange::PutConsumer { group, consumer: &self.key, seen: Wall(self.offset), active }
+            }
+            _ => StreamChange::Delete { ids: Items::new(&[StreamId::MAX, StreamId::MIN]) },
         }
     }
 
@@ -71,7 +87,7 @@ impl Owned {
 
 fn effects() -> impl Strategy<Value = Vec<Owned>> {
     let one = (
-        0..16u8,
+        0..17u8,
         0..16u8,
         vec(any::<u8>(), 0..40),
         vec(any::<u8>(), 0..300),

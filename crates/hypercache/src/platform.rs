@@ -14,8 +14,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc;
 use std::time::Duration;
 use stdx::NodeId;
+use store::Garbage;
 use tokio::sync::watch;
 
 /// Facts that the control plane adds to INFO, and its opinion of members.
@@ -71,6 +73,19 @@ pub struct ServerPlatform {
     allocator: Allocator,
     memory_peak: AtomicU64,
     memory_at_start: u64,
+    /// To the thread that frees what is slow to free.
+    discarded: mpsc::Sender<Garbage>,
+}
+
+/// Starts the thread that frees large values, so that no client waits for it. It ends with the process.
+fn garbage_thread() -> mpsc::Sender<Garbage> {
+    let (sender, receiver) = mpsc::channel::<Garbage>();
+    let freeing =
+        std::thread::Builder::new().name("garbage".into()).spawn(move || receiver.iter().for_each(drop));
+    if let Err(error) = freeing {
+        tracing::warn!(%error, "no thread to free large values: clients will wait for that");
+    }
+    sender
 }
 
 /// What the process allocates with.
@@ -119,6 +134,7 @@ impl ServerPlatform {
             persistence: OnceLock::new(),
             memory_peak: AtomicU64::new(0),
             memory_at_start: (allocator.held_bytes)(),
+            discarded: garbage_thread(),
             allocator,
         })
     }
@@ -220,6 +236,7 @@ impl Platform for ServerPlatform {
             eviction: directives.maxmemory_policy(),
             idle_seconds_max: directives.timeout(),
             acl_log_len_max: size(directives.acllog_max_len()),
+            events: directives.notify_keyspace_events(),
         }
     }
 
@@ -295,6 +312,13 @@ impl Platform for ServerPlatform {
     fn abort_shutdown(&self) -> bool {
         // A shutdown takes effect at once; there is never one to take back.
         false
+    }
+
+    fn discard(&self, garbage: Garbage) {
+        // Without the thread, which cannot be unless the process is about to end, it is freed here.
+        if let Err(returned) = self.discarded.send(garbage) {
+            drop(returned);
+        }
     }
 
     fn purge_memory(&self) {

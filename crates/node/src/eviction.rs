@@ -6,6 +6,7 @@
 use crate::cells::Cells;
 use crate::partition::{Role, State};
 use crate::shared::Shared;
+use commands::events::Event;
 use parking_lot::Mutex;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -69,7 +70,7 @@ impl State {
     }
 
     /// Removes the key of a token; false if it cannot be removed here and now.
-    fn evict(&mut self, token: Token, wall: Wall, now: Mono) -> bool {
+    fn evict(&mut self, token: Token, wall: Wall, now: Mono, events: Option<&mut Vec<Event>>) -> bool {
         if !self.may_evict() {
             return false;
         }
@@ -82,6 +83,9 @@ impl State {
         }
         self.touched.push((token.db(), hash));
         self.conclude(now);
+        if let Some(events) = events {
+            events.push(Event::evicted(token.db(), &key));
+        }
         true
     }
 
@@ -177,16 +181,18 @@ impl Shared {
             return if evictor.is_empty() { Attempt::NothingLeft } else { Attempt::NotThisOne };
         };
         let mut state = cell.state.lock();
-        if !state.evict(victim, wall, now) {
-            drop(state);
+        let mut events = self.evicted_events.lock();
+        let notes = self.events().is_on().then_some(&mut *events);
+        if !state.evict(victim, wall, now, notes) {
+            drop((state, events));
             evictor.give_back(victim);
             return Attempt::NotThisOne;
         }
         let queue = state.has_peers() && !std::mem::replace(&mut state.pump_queued, true);
         let garbage = state.store.take_garbage();
         // What is large is freed where no lock is held.
-        drop((state, evictor));
-        drop(garbage);
+        drop((state, evictor, events));
+        self.free(garbage);
         Attempt::Evicted(queue.then_some(cell.id))
     }
 }

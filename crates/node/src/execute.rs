@@ -12,7 +12,8 @@ use crate::partition::State;
 use crate::shared::Shared;
 use crate::spot::Spot;
 use crate::target::Target;
-use commands::table::{Blocking, Keys};
+use commands::events::{Event, events_of};
+use commands::table::Blocking;
 use commands::{Access, Args, Command, Gather, Placed, ReadCtx, Run, WriteCtx};
 use protocol::Reply;
 use smallvec::SmallVec;
@@ -61,6 +62,9 @@ pub(crate) struct Executor<'a> {
     pub(crate) target: Target,
     /// Partitions that have something to send; the caller hands them to their workers.
     pub(crate) pump: &'a mut Vec<PartitionId>,
+    /// Whether anybody wants to know what happens to keys, and what has.
+    pub(crate) notes_events: bool,
+    pub(crate) events: &'a mut Vec<Event>,
     /// Clients who wait for data and may find some now.
     pub(crate) woken: &'a mut Vec<Target>,
     /// Hits and misses of reads.
@@ -88,13 +92,13 @@ impl<'a> Executor<'a> {
         let placed = place(routes, spots, keys.clone());
         match &mut states[..] {
             [(id, state)] => {
-                let mut one = [access(*id, state)];
-                self.run(run, &mut one, &placed, args, reply);
+                let mut one = [access(*id, state, self.notes_events)];
+                self.run((command, run), &mut one, &placed, args, reply);
             }
             several => {
                 let mut all: Vec<Access<'_>> =
-                    several.iter_mut().map(|(id, state)| access(*id, state)).collect();
-                self.run(run, &mut all, &placed, args, reply);
+                    several.iter_mut().map(|(id, state)| access(*id, state, self.notes_events)).collect();
+                self.run((command, run), &mut all, &placed, args, reply);
             }
         }
         let db = self.db;
@@ -130,7 +134,8 @@ impl<'a> Executor<'a> {
         let mut locked = self.lock(routes)?;
         let mut states = locked.states(routes);
         self.admit(routes, &states)?;
-        let mut accesses: Vec<Access<'_>> = states.iter_mut().map(|(id, state)| access(*id, state)).collect();
+        let mut accesses: Vec<Access<'_>> =
+            states.iter_mut().map(|(id, state)| access(*id, state, self.notes_events)).collect();
         let mut context = ReadCtx::new(self.db, self.wall, self.cells.len(), &mut accesses);
         context.touch = false;
         if (blocking.ready)(&mut context, args) {
@@ -162,10 +167,7 @@ impl<'a> Executor<'a> {
         states: &mut [Held<'_>],
         mut visit: impl FnMut(&mut State, (u8, u64), &[u8]),
     ) {
-        // What else a command has keys for, it does not wait for: the destination of BLMOVE.
-        let first = command.keys.specs().get(..1).unwrap_or_default();
-        let awaited = Command { keys: Keys(first), ..*command };
-        for key in awaited.key_positions(args).filter_map(|index| args.get(index)) {
+        for key in command.awaited().key_positions(args).filter_map(|index| args.get(index)) {
             let id = PartitionId::of_key(key, self.cells.len());
             if let Some((_, state)) = states.iter_mut().find(|(held, _)| *held == id) {
                 let hash = state.store.hash(key);
@@ -204,7 +206,7 @@ impl<'a> Executor<'a> {
         self.admit(&[route], &states)?;
         let (db, wall, partitions) = (self.db, self.wall, self.cells.len());
         if let [(id, state)] = &mut states[..] {
-            run(db, wall, partitions, access(*id, state));
+            run(db, wall, partitions, access(*id, state, self.notes_events));
         }
         let executed = self.close(&mut states, |state| state.dirty_counter_of_all(db));
         drop(states);
@@ -233,7 +235,7 @@ impl<'a> Executor<'a> {
     /// Runs one `Read` or `Write` over locked partitions.
     pub(crate) fn run<'g>(
         &mut self,
-        run: &Run,
+        (command, run): (&Command, &Run),
         accesses: &'g mut [Access<'g>],
         placed: &'g [Placed<'g>],
         args: Args<'_>,
@@ -254,12 +256,21 @@ impl<'a> Executor<'a> {
                 let mut context = WriteCtx::new(self.db, self.wall, self.cells.len(), accesses);
                 context.touch = self.touch;
                 context.place(placed);
-                write(&mut context, args, reply);
+                if self.notes_events {
+                    context.noting_effects(
+                        |context| write(context, args, reply),
+                        |effects| {
+                            events_of(command, args, effects, self.events);
+                        },
+                    );
+                } else {
+                    write(&mut context, args, reply);
+                }
             }
-            Run::Fanout { local, .. } => self.run(local, accesses, placed, args, reply),
+            Run::Fanout { local, .. } => self.run((command, local), accesses, placed, args, reply),
             Run::Blocking(blocking) => {
                 let before = reply.len();
-                self.run(&blocking.attempt, accesses, placed, args, reply);
+                self.run((command, &blocking.attempt), accesses, placed, args, reply);
                 if reply.len() == before && self.answers_nothing {
                     (blocking.nothing)(reply, false);
                 }
@@ -327,7 +338,7 @@ impl<'a> Executor<'a> {
     /// Unlocks and looks at the lease.
     fn finish(&mut self, locked: Locked<'_>, mut executed: Executed) -> Executed {
         drop(locked);
-        executed.garbage.clear();
+        executed.garbage.drain(..).for_each(|garbage| self.shared.free(garbage));
         let after = self.shared.clock.mono();
         executed.lease_lost = !self.shared.may_serve(after);
         self.now = after;
@@ -348,8 +359,9 @@ fn place<'k>(
     keys.zip(spots).map_while(place).collect()
 }
 
-pub(crate) fn access<'s>(id: PartitionId, state: &'s mut State) -> Access<'s> {
-    let log = state.is_logged();
+/// `encodes`: somebody wants the effects even if no replica and no disk does.
+pub(crate) fn access<'s>(id: PartitionId, state: &'s mut State, encodes: bool) -> Access<'s> {
+    let log = encodes || state.is_logged();
     let State { store, record, touched, .. } = state;
     Access { id, store, record, touched, log }
 }

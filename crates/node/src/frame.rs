@@ -15,6 +15,8 @@
 //! every refusal it receives. The receiver remembers the partitions and the era of such a refusal, and refuses whatever
 //! touches them in the same era too, until the sender has shown, by a higher era, that it knows.
 
+use crate::words::WordIter;
+pub(crate) use crate::words::Words;
 use protocol::Version;
 use smallvec::SmallVec;
 use stdx::{Epoch, PartitionId};
@@ -51,10 +53,30 @@ pub(crate) enum Scope {
     /// Answered with nothing as soon as an attempt of this command may find something. Its last word is not the command's,
     /// but when the client began to wait.
     Await,
+    /// The value of one key, as an effect: see [`commands::across::fetch`].
+    Fetch,
+    /// Messages of keyspace events: channels and messages in turns.
+    Event,
+    /// Which keyspace events are wanted, as letters.
+    Wanted,
+    /// Effects on one key that another node has made: see [`commands::across::apply`].
+    Apply,
     /// The request with this id, an `Await`, waits no longer. Never answered otherwise than with nothing.
     Cancel,
     /// Answered as soon as the node follows the version of the cluster's users that the only word names.
     Users,
+}
+
+impl Scope {
+    /// Whether a request of this scope is not made again when its link breaks: who waits for it finds out by itself, or nobody does.
+    pub(crate) fn is_fleeting(self) -> bool {
+        matches!(self, Scope::Await | Scope::Cancel | Scope::Event | Scope::Wanted | Scope::Users)
+    }
+
+    /// Whether it is for a node, whatever it owns.
+    pub(crate) fn is_for_node(self) -> bool {
+        matches!(self, Scope::Node | Scope::Event | Scope::Wanted | Scope::Users)
+    }
 }
 
 /// One partition a request touches, and the reign under which it was routed.
@@ -90,46 +112,6 @@ pub(crate) struct Request {
     pub partitions: Vec<PartitionId>,
     /// The words.
     pub words: Words,
-}
-
-/// Bytes of words that need no allocation: a SET of a short value and all that is smaller.
-const WORDS_INLINE_BYTES: usize = 120;
-
-/// Owned words of a command, together: `length u32, bytes` each.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Words {
-    count: u32,
-    bytes: SmallVec<[u8; WORDS_INLINE_BYTES]>,
-}
-
-impl Words {
-    /// Copies `words`.
-    pub fn copy_of(words: &[&[u8]]) -> Words {
-        let bytes = SmallVec::with_capacity(words.iter().map(|word| word.len() + 4).sum());
-        let mut copy = Words { count: 0, bytes };
-        for word in words {
-            copy.push(word);
-        }
-        copy
-    }
-
-    /// Appends one word.
-    pub fn push(&mut self, word: &[u8]) {
-        let len = u32::try_from(word.len()).expect("a word is shorter than 4 GiB");
-        self.bytes.extend_from_slice(&len.to_le_bytes());
-        self.bytes.extend_from_slice(word);
-        self.count += 1;
-    }
-
-    /// The words, borrowed.
-    pub fn iter(&self) -> impl Iterator<Item = &[u8]> {
-        WordIter { bytes: &self.bytes }
-    }
-
-    /// Bytes held.
-    pub fn len_bytes(&self) -> usize {
-        self.bytes.len()
-    }
 }
 
 /// A request as it stands in its frame.
@@ -181,21 +163,6 @@ impl Request {
             count: self.words.count,
             words: &self.words.bytes,
         }
-    }
-}
-
-struct WordIter<'a> {
-    bytes: &'a [u8],
-}
-
-impl<'a> Iterator for WordIter<'a> {
-    type Item = &'a [u8];
-
-    fn next(&mut self) -> Option<&'a [u8]> {
-        let (len, rest) = self.bytes.split_first_chunk::<4>()?;
-        let (word, rest) = rest.split_at_checked(u32::from_le_bytes(*len) as usize)?;
-        self.bytes = rest;
-        Some(word)
     }
 }
 
@@ -295,7 +262,11 @@ pub(crate) fn encode_request(out: &mut Vec<u8>, id: u64, era: u64, routes: &[Rou
         Scope::Attempt => 5,
         Scope::Await => 6,
         Scope::Cancel => 7,
-        Scope::Users => 8,
+        Scope::Fetch => 8,
+        Scope::Apply => 9,
+        Scope::Event => 10,
+        Scope::Wanted => 11,
+        Scope::Users => 12,
     });
     out.push(request.db);
     out.push(bits_of(request.version, request.touch));
@@ -447,7 +418,11 @@ fn decode_request<'a>(reader: &mut Reader<'a>) -> Result<Frame<'a>, Malformed> {
         5 => Scope::Attempt,
         6 => Scope::Await,
         7 => Scope::Cancel,
-        8 => Scope::Users,
+        8 => Scope::Fetch,
+        9 => Scope::Apply,
+        10 => Scope::Event,
+        11 => Scope::Wanted,
+        12 => Scope::Users,
         _ => return Err(Malformed),
     };
     let db = reader.u8()?;

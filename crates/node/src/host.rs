@@ -90,6 +90,10 @@ impl Host for NodeHost<'_> {
             self.shared.users.set_default_password(password);
             self.shared.changed();
         }
+        if pairs.iter().any(|(name, _)| *name == "notify-keyspace-events") {
+            self.shared.refresh_events();
+            self.shared.post(usize::from(self.worker), Mail::WantEvents);
+        }
         Ok(())
     }
 

@@ -154,7 +154,7 @@ impl Shared {
         let applied = state.apply_all(effects, self.clock.wall());
         let garbage = state.store.take_garbage();
         drop(state);
-        drop(garbage);
+        self.free(garbage);
         applied
     }
 
@@ -177,7 +177,7 @@ impl Shared {
             state.store.clear();
             let garbage = state.store.take_garbage();
             drop(state);
-            drop(garbage);
+            self.free(garbage);
         }
     }
 

@@ -34,16 +34,17 @@ mod spot;
 pub mod stats;
 mod target;
 mod users;
+mod words;
 mod worker;
 
 pub use call::Call;
 pub use coordinator::Coordinator;
-pub use frame::Words;
 pub use journal::{Journal, NoCopy};
 pub use lease::Lease;
 pub use platform::{Limits, Platform};
 pub use shared::{NodeConfig, Place, Shared, Waker};
 pub use target::Key;
 pub use users::{UsersAnswer, UsersOutcome};
+pub use words::Words;
 pub use worker::connections::MAX_CLIENTS_REACHED;
 pub use worker::{Flush, LinkPeer, WantedLink, Worker};

@@ -8,6 +8,7 @@ use crate::copy::{Chunks, Copy, apply_all};
 use crate::journal::{Copying, Kept};
 use crate::target::Target;
 use cluster::map::{Assignment, Role as MapRole};
+use commands::events::Event;
 use effect::RecordBuilder;
 use replication::{ChunkSource, Follower, FollowerStage, Log, Message, Primary};
 use std::collections::{HashMap, VecDeque};
@@ -451,7 +452,13 @@ impl State {
     }
 
     /// Removes at most `budget` keys whose deadline has passed, as one record; how many.
-    pub(crate) fn expire(&mut self, wall: Wall, now: Mono, budget: usize) -> usize {
+    pub(crate) fn expire(
+        &mut self,
+        wall: Wall,
+        now: Mono,
+        budget: usize,
+        events: Option<&mut Vec<Event>>,
+    ) -> usize {
         let mut due: Vec<(u8, Vec<u8>, u64)> = Vec::new();
         self.store.expired(wall, budget, &mut |db, key, hash| due.push((db, key.to_vec(), hash)));
         let log = self.is_logged();
@@ -464,6 +471,9 @@ impl State {
             self.touched.push((*db, *hash));
         }
         self.conclude(now);
+        if let Some(events) = events {
+            events.extend(due.iter().map(|(db, key, _)| Event::expired(*db, key)));
+        }
         due.len()
     }
 

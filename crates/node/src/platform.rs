@@ -6,9 +6,11 @@
 use crate::users::UsersAnswer;
 use cluster::map::UserUpdate;
 use commands::acl::Users;
+use commands::events::Events;
 use commands::host::{ConfigError, NodeHealth, SaveError, ShutdownMode};
 use commands::info::InfoData;
 use stdx::NodeId;
+use store::Garbage;
 use store::eviction::Policy;
 
 /// The surroundings of a node.
@@ -57,6 +59,10 @@ pub trait Platform: Send + Sync {
     fn shutdown(&self, mode: ShutdownMode) -> Result<(), String>;
     /// Takes a shutdown back; false if none is under way.
     fn abort_shutdown(&self) -> bool;
+    /// Frees what is slow to free; elsewhere, if there is another thread for it.
+    fn discard(&self, garbage: Garbage) {
+        drop(garbage);
+    }
     /// Gives free memory back to the system.
     fn purge_memory(&self);
 }
@@ -88,6 +94,8 @@ pub struct Limits {
     pub idle_seconds_max: u64,
     /// Entries of the log of what was refused.
     pub acl_log_len_max: usize,
+    /// Which keyspace events are published.
+    pub events: Events,
 }
 
 impl Default for Limits {
@@ -105,6 +113,7 @@ impl Default for Limits {
             eviction: Policy::NoEviction,
             idle_seconds_max: 0,
             acl_log_len_max: 128,
+            events: Events::NONE,
         }
     }
 }

@@ -13,14 +13,15 @@ use crate::target::{Delivery, Key, Mail, Target};
 use crate::users::UserState;
 use cluster::map::{ClusterMap, MemberState};
 use commands::acl::Users;
+use commands::events::{Event, Events};
 use commands::host::{ClientInfo, LatencyEvent, Pause, SlowlogEntry};
 use parking_lot::{Mutex, RwLock};
 use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 use stdx::{Clock, Mono, NodeId, PartitionId};
-use store::FilterTotals;
+use store::{FilterTotals, Garbage};
 
 /// What a node is started with.
 #[derive(Clone, Debug)]
@@ -77,6 +78,9 @@ pub struct Shared {
     pub(crate) paused: Mutex<Option<Paused>>,
     pub(crate) is_paused: AtomicBool,
     pub(crate) is_loading: AtomicBool,
+    /// Which keyspace events are published, and those of evictions that are not published yet.
+    events: AtomicU32,
+    pub(crate) evicted_events: Mutex<Vec<Event>>,
     /// Whether any partition may have clients who wait for data.
     pub(crate) has_blocked: AtomicBool,
     /// Connections whose commands wait for data, by worker.
@@ -153,6 +157,8 @@ impl Shared {
             paused: Mutex::new(None),
             is_paused: AtomicBool::new(false),
             is_loading: AtomicBool::new(false),
+            events: AtomicU32::new(0),
+            evicted_events: Mutex::default(),
             has_blocked: AtomicBool::new(false),
             blocked: Mutex::default(),
             is_fenced: AtomicBool::new(false),
@@ -377,7 +383,7 @@ impl Shared {
             if state.epoch == assignment.epoch {
                 let garbage = if keep { None } else { state.drop_unowned() };
                 drop(state);
-                drop(garbage);
+                garbage.into_iter().for_each(|garbage| self.free(garbage));
                 continue;
             }
             let aftermath = state.assign(self.me(), assignment, (keep, is_sole), now);
@@ -551,7 +557,25 @@ impl Shared {
         for target in aftermath.woken {
             mail[usize::from(target.worker)].push((target, Delivery::Bytes(Vec::new())));
         }
-        drop(aftermath.garbage);
+        aftermath.garbage.into_iter().for_each(|garbage| self.free(garbage));
+    }
+
+    /// Which keyspace events are published.
+    #[inline]
+    pub(crate) fn events(&self) -> Events {
+        Events::from_bits(self.events.load(Ordering::Relaxed))
+    }
+
+    /// Takes over what the configuration says about them.
+    pub(crate) fn refresh_events(&self) {
+        self.events.store(self.platform.limits().events.bits(), Ordering::Relaxed);
+    }
+
+    /// Frees what changes have left behind, here if that is quick. No lock must be held.
+    pub(crate) fn free(&self, garbage: Garbage) {
+        if garbage.is_slow_to_free() {
+            self.platform.discard(garbage);
+        }
     }
 
     pub(crate) fn count(&self, worker: usize, counter: Counter, by: u64) {

@@ -48,6 +48,11 @@ pub(crate) enum Delivery {
     },
 }
 
+/// What a client that waits for data gets when there may be some: nothing, so that it tries again.
+pub(crate) fn wakes(target: Target) -> (Target, Delivery) {
+    (target, Delivery::Bytes(Vec::new()))
+}
+
 /// Keyed slab with generations.
 #[derive(Debug)]
 pub(crate) struct Keyed<T> {
@@ -114,6 +119,8 @@ pub(crate) enum Mail {
     Publish(Vec<crate::pubsub::Outgoing>),
     /// Close a connection.
     Kill(Key),
+    /// Tell the other nodes which keyspace events are wanted.
+    WantEvents,
     /// End the waiting of a connection's command.
     Unblock(Key, commands::host::Unblock),
     /// A proposal to change users was answered.

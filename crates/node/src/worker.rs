@@ -13,12 +13,15 @@
 //!
 //! Nothing here blocks, and nothing waits for another thread except for the short lock of a partition.
 
+mod across;
 mod ahead;
 mod away;
 mod blocking;
 pub(crate) mod connections;
 mod dispatch;
+mod events;
 mod expiry;
+mod forwards;
 mod gather;
 mod lane;
 mod links;
@@ -37,6 +40,7 @@ use crate::routing::Routing;
 use crate::shared::Shared;
 use crate::stats::Counter;
 use crate::target::{Delivery, Key, Keyed, Mail, Owner, Target};
+use commands::events::Event;
 use smallvec::SmallVec;
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, VecDeque};
@@ -128,6 +132,8 @@ pub struct Worker {
     ready: Vec<Key>,
     deliveries: VecDeque<(Target, Delivery)>,
     outgoing: Vec<crate::pubsub::Outgoing>,
+    /// What has happened to keys in this turn, while anybody wants to know.
+    events: Vec<Event>,
     waits: Vec<transaction::Wait>,
     expiry: expiry::Expiry,
     /// Generation of the users when connections were looked at last.
@@ -171,6 +177,7 @@ impl Worker {
             ready: Vec::new(),
             deliveries: VecDeque::new(),
             outgoing: Vec::new(),
+            events: Vec::new(),
             waits: Vec::new(),
             expiry: expiry::Expiry::default(),
             users_seen: 0,
@@ -190,6 +197,10 @@ impl Worker {
 
     /// Ends a turn: settles what became known, sends effects to replicas.
     pub fn end_turn(&mut self) {
+        self.publish_events();
+        self.settle();
+        // What was put off by a delivery or a connection that went on.
+        self.publish_events();
         self.settle();
         self.replicate(false);
         self.uncork();
@@ -236,6 +247,7 @@ impl Worker {
     fn refresh_limits(&mut self) {
         self.limits = self.shared.platform.limits();
         self.shared.set_eviction_policy(self.limits.eviction);
+        self.shared.refresh_events();
     }
 
     /// Timers: retries, timeouts, expiry, attaching of replicas.
@@ -284,6 +296,7 @@ impl Worker {
                 Mail::Publish(outgoing) => outgoing.iter().for_each(|message| self.show(message)),
                 Mail::Kill(key) => self.kill(key),
                 Mail::Unblock(key, how) => self.unblock(key, how),
+                Mail::WantEvents => self.tell_wanted_events(),
                 Mail::Call(call) => self.run_call(call),
                 Mail::Users(answered) => self.users_answered(*answered),
                 Mail::Forget(node) => self.drop_links_to(node),

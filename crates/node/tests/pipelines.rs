@@ -72,7 +72,7 @@ fn program(random: &mut Random) -> Vec<Vec<u8>> {
     };
     (0..COMMANDS)
         .map(|_| {
-            let (name, key, value) = (random.below(20), key(random), value(random));
+            let (name, key, value) = (random.below(32), key(random), value(random));
             let words: Vec<String> = match name {
                 0..4 => vec!["GET".into(), key],
                 4..7 => vec!["SET".into(), key, value],
@@ -90,6 +90,18 @@ fn program(random: &mut Random) -> Vec<Vec<u8>> {
                 16 => vec!["CF.EXISTS".into(), key, value],
                 17 => vec!["BF.MADD".into(), key, value, "item".into()],
                 18 => vec!["BF.INFO".into(), key],
+                19 => vec!["LPUSH".into(), key, value, "element".into()],
+                20 => vec!["RPUSH".into(), key, value],
+                21 => vec!["LPOP".into(), key],
+                22 => vec!["RPOP".into(), key, "2".into()],
+                23 => vec!["HSET".into(), key, value, "v".into()],
+                24 => vec!["HDEL".into(), key, value],
+                25 => vec!["SADD".into(), key, value, "member".into()],
+                26 => vec!["SREM".into(), key, value],
+                27 => vec!["ZADD".into(), key, (random.below(9)).to_string(), value],
+                28 => vec!["ZINCRBY".into(), key, "1".into(), value],
+                29 => vec!["ZPOPMIN".into(), key],
+                30 => vec!["LRANGE".into(), key, "0".into(), "-1".into()],
                 _ => vec!["TTL".into(), key],
             };
             let mut command = Vec::new();

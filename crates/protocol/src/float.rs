@@ -32,8 +32,8 @@ pub(crate) const DOUBLE_BYTES_MAX: usize = 40;
 
 const _: () = assert!(EXACT_UNITS_MAX < (i128::MAX as u128) / 2);
 
-/// The number that `text` writes: decimal with optional sign, point and exponent, or `inf`/`infinity` in any
-/// case.
+/// The number that `text` writes: decimal with optional sign, point and exponent, hexadecimal (`0x1.8p3`), or
+/// `inf`/`infinity` in any case.
 ///
 /// `None` for anything else, `nan` included, and, as with Redis's use of `strtod`, for a number too large or
 /// too small to be told from infinity or zero.
@@ -41,12 +41,44 @@ pub fn parse_f64(text: &[u8]) -> Option<f64> {
     if text.len() > FLOAT_BYTES_MAX {
         return None;
     }
+    if let Some(value) = parse_hexadecimal(text) {
+        return Some(value);
+    }
     let value: f64 = std::str::from_utf8(text).ok()?.parse().ok()?;
     let spelled = text.iter().any(|byte| matches!(byte, b'i' | b'I'));
     let mantissa = text.split(|byte| matches!(byte, b'e' | b'E')).next().unwrap_or_default();
     let overflowed = value.is_infinite() && !spelled;
     let underflowed = value == 0.0 && mantissa.iter().any(|byte| matches!(byte, b'1'..=b'9'));
     (!value.is_nan() && !overflowed && !underflowed).then_some(value)
+}
+
+/// Sign, `0x`, digits with an optional point, and an optional binary exponent, as strtod(3) reads them; up to 15 digits, which a
+/// double holds without rounding or nearly so.
+fn parse_hexadecimal(text: &[u8]) -> Option<f64> {
+    let (sign, text) = match text {
+        [b'-', rest @ ..] => (-1.0, rest),
+        [b'+', rest @ ..] => (1.0, rest),
+        rest => (1.0, rest),
+    };
+    let [b'0', b'x' | b'X', text @ ..] = text else { return None };
+    let mut parts = text.splitn(2, |byte| matches!(byte, b'p' | b'P'));
+    let mantissa = parts.next()?;
+    let mut exponent: i32 = match parts.next() {
+        Some(text) => std::str::from_utf8(text).ok()?.parse().ok()?,
+        None => 0,
+    };
+    let (mut value, mut digits, mut after_point) = (0_u64, 0, false);
+    for byte in mantissa {
+        if *byte == b'.' && !after_point {
+            after_point = true;
+            continue;
+        }
+        value = value.checked_mul(16)?.checked_add(u64::from(char::from(*byte).to_digit(16)?))?;
+        digits += 1;
+        exponent = exponent.checked_sub(if after_point { 4 } else { 0 })?;
+    }
+    let value = value as f64 * 2_f64.powi(exponent);
+    (digits > 0 && value.is_finite()).then_some(sign * value)
 }
 
 /// Appends `value` as Redis 7.2's `d2string` writes it: `3`, `0.1`, `1e+21`, `inf`, `-inf`, `nan`.
@@ -330,6 +362,9 @@ mod tests {
             ("1e3", 1000.0),
             ("1E-3", 0.001),
             ("0e5", 0.0),
+            ("0x10", 16.0),
+            ("-0X1.8p3", -12.0),
+            ("0x.8", 0.5),
             ("inf", f64::INFINITY),
             ("-INF", f64::NEG_INFINITY),
             ("+Infinity", f64::INFINITY),
@@ -337,9 +372,10 @@ mod tests {
             assert_eq!(parse_f64(text.as_bytes()), Some(expect), "{text}");
         }
         let long = "1".repeat(FLOAT_BYTES_MAX + 1);
-        for text in
-            ["", " 1", "1 ", "nan", "-NaN", "1e", "e1", ".", "1.2.3", "1e400", "1e-400", "abc", "1\0", &long]
-        {
+        for text in [
+            "", " 1", "1 ", "nan", "-NaN", "1e", "e1", ".", "1.2.3", "1e400", "1e-400", "abc", "1\0", "0x",
+            "0x1.2.3", "0xg", &long,
+        ] {
             assert_eq!(parse_f64(text.as_bytes()), None, "{text}");
         }
     }

@@ -7,10 +7,13 @@ use crate::garbage::Remains;
 use crate::hash::{self, HashRef};
 use crate::list::{self, List, ListRef};
 use crate::members::Members;
+use crate::memory::allocation_bytes;
 use crate::node::Node;
 use crate::set::{self, SetRef};
+use crate::sorted_set::{self, SortedSet, SortedSetRef};
+use crate::stream::{self, Stream};
 use crate::value::ValueRef;
-use effect::{Elements, ElementsBuilder, Kind};
+use effect::{Elements, ElementsBuilder, Kind, StreamChange};
 
 /// The large form of a collection.
 #[derive(Debug)]
@@ -18,6 +21,8 @@ pub(crate) enum Collection {
     Hash(Members),
     List(List),
     Set(Members),
+    SortedSet(SortedSet),
+    Stream(Box<Stream>),
 }
 
 /// How the elements of a collection change.
@@ -28,6 +33,7 @@ pub(crate) enum Change<'a> {
     Put(Elements<'a>),
     Drop(Elements<'a>),
     Splice(Splice<'a>),
+    Stream(StreamChange<'a>),
 }
 
 /// A change of a list that has seen so many splices before; of another it changes nothing.
@@ -44,9 +50,12 @@ impl Change<'_> {
     pub(crate) fn makes(&self, kind: Kind) -> bool {
         match self {
             Change::Whole(_) => true,
-            Change::Put(_) => !matches!(kind, Kind::List),
+            Change::Put(_) => !matches!(kind, Kind::List | Kind::Stream),
             Change::Drop(_) => false,
             Change::Splice(splice) => kind == Kind::List && splice.revision == 0,
+            Change::Stream(change) => {
+                matches!(change, StreamChange::Append { .. } | StreamChange::PutGroup { .. })
+            }
         }
     }
 }
@@ -56,6 +65,8 @@ pub(crate) fn packed_ref(kind: Kind, packed: &[u8]) -> ValueRef<'_> {
     match kind {
         Kind::List => ValueRef::List(ListRef::packed(packed)),
         Kind::Set => ValueRef::Set(SetRef::packed(packed)),
+        Kind::SortedSet => ValueRef::SortedSet(SortedSetRef::packed(packed)),
+        Kind::Stream => ValueRef::Stream(&stream::EMPTY),
         _ => ValueRef::Hash(HashRef::packed(packed)),
     }
 }
@@ -92,12 +103,21 @@ fn change_packed(kind: Kind, packed: &mut Vec<u8>, change: Change<'_>) -> bool {
             list::packed_revision(packed) != splice.revision
                 || list::splice_packed(packed, place(splice.index), place(splice.removed), splice.elements)
         }
-        (Kind::List, _) | (_, Change::Splice(_)) => true,
+        // There is no packed form.
+        (Kind::Stream, _) => false,
+        (Kind::List, _) | (_, Change::Splice(_) | Change::Stream(_)) => true,
         (Kind::Set, Change::Whole(members) | Change::Put(members)) => {
             members.iter().all(|member| set::put_packed(packed, member))
         }
         (Kind::Set, Change::Drop(members)) => {
             members.iter().for_each(|member| set::drop_packed(packed, member));
+            true
+        }
+        (Kind::SortedSet, Change::Whole(elements) | Change::Put(elements)) => {
+            scored(elements).all(|(score, member)| sorted_set::put_packed(packed, score, member))
+        }
+        (Kind::SortedSet, Change::Drop(members)) => {
+            members.iter().for_each(|member| sorted_set::drop_packed(packed, member));
             true
         }
         (_, Change::Whole(fields) | Change::Put(fields)) => {
@@ -119,7 +139,9 @@ impl Collection {
     fn from_packed(kind: Kind, packed: &[u8], hash_seed: u64) -> Collection {
         match kind {
             Kind::List => Collection::List(List::from_packed(packed)),
+            Kind::Stream => Collection::Stream(Box::new(Stream::new())),
             Kind::Set => Collection::Set(set::unpacked(packed, hash_seed)),
+            Kind::SortedSet => Collection::SortedSet(SortedSet::from_packed(packed, hash_seed)),
             _ => Collection::Hash(hash::unpacked(packed, hash_seed)),
         }
     }
@@ -129,6 +151,8 @@ impl Collection {
             Collection::Hash(_) => Kind::Hash,
             Collection::List(_) => Kind::List,
             Collection::Set(_) => Kind::Set,
+            Collection::SortedSet(_) => Kind::SortedSet,
+            Collection::Stream(_) => Kind::Stream,
         }
     }
 
@@ -137,6 +161,8 @@ impl Collection {
             Collection::Hash(members) => ValueRef::Hash(HashRef::large(members)),
             Collection::List(list) => ValueRef::List(ListRef::large(list)),
             Collection::Set(members) => ValueRef::Set(SetRef::large(members)),
+            Collection::SortedSet(set) => ValueRef::SortedSet(SortedSetRef::large(set)),
+            Collection::Stream(stream) => ValueRef::Stream(stream),
         }
     }
 
@@ -145,6 +171,8 @@ impl Collection {
         match self {
             Collection::Hash(members) | Collection::Set(members) => members.memory_bytes(),
             Collection::List(list) => list.memory_bytes(),
+            Collection::SortedSet(set) => set.memory_bytes(),
+            Collection::Stream(stream) => allocation_bytes(size_of::<Stream>()) + stream.memory_bytes(),
         }
     }
 
@@ -156,7 +184,13 @@ impl Collection {
                     list.splice(place(splice.index), place(splice.removed), splice.elements, remains);
                 }
             }
-            (Collection::List(_), _) | (_, Change::Splice(_)) => {}
+            (Collection::Stream(stream), Change::Whole(elements)) => {
+                // What is no stream came from no partition; then it has what could be read.
+                let _ = stream.put_whole(elements);
+            }
+            (Collection::Stream(stream), Change::Stream(change)) => stream.change(change, remains),
+            (Collection::List(_) | Collection::Stream(_), _) => {}
+            (_, Change::Splice(_) | Change::Stream(_)) => {}
             (Collection::Hash(members), Change::Whole(fields) | Change::Put(fields)) => {
                 fields.pairs().for_each(|(field, value)| members.put(field, value, remains));
             }
@@ -166,8 +200,19 @@ impl Collection {
             (Collection::Hash(members) | Collection::Set(members), Change::Drop(elements)) => {
                 elements.iter().for_each(|element| members.drop(element, remains));
             }
+            (Collection::SortedSet(set), Change::Whole(elements) | Change::Put(elements)) => {
+                scored(elements).for_each(|(score, member)| set.put(score, member));
+            }
+            (Collection::SortedSet(set), Change::Drop(members)) => {
+                members.iter().for_each(|member| set.drop(member, remains));
+            }
         }
     }
+}
+
+/// Scores with their members, as an effect has them; what is no score is left out.
+fn scored(elements: Elements<'_>) -> impl Iterator<Item = (f64, &[u8])> {
+    elements.pairs().filter_map(|(score, member)| Some((f64::from_le_bytes(score.try_into().ok()?), member)))
 }
 
 impl ValueRef<'_> {
@@ -177,7 +222,9 @@ impl ValueRef<'_> {
             ValueRef::String(_) | ValueRef::Filter(_) => None,
             ValueRef::Hash(hash) => Some(hash.len()),
             ValueRef::Set(set) => Some(set.len()),
+            ValueRef::Stream(stream) => usize::try_from(stream.len()).ok(),
             ValueRef::List(list) => Some(list.len()),
+            ValueRef::SortedSet(set) => Some(set.len()),
         }
     }
 
@@ -198,9 +245,20 @@ impl ValueRef<'_> {
                 list.iter().for_each(|element| elements.push(element));
                 Kind::List
             }
+            ValueRef::Stream(stream) => {
+                stream.push_whole(&mut elements);
+                Kind::Stream
+            }
             ValueRef::Set(set) => {
                 set.for_each(&mut |member| elements.push(member));
                 Kind::Set
+            }
+            ValueRef::SortedSet(set) => {
+                for (score, member) in set.iter() {
+                    elements.push(&score.to_le_bytes());
+                    elements.push(member);
+                }
+                Kind::SortedSet
             }
         };
         Some((kind, elements))

@@ -4,7 +4,9 @@ use crate::access::seconds_of;
 use crate::deadlines::TICKET_BYTES;
 use crate::node::Node;
 use crate::segment::SLOT_BYTES;
+use crate::snapshot::with_effect;
 use crate::value::ValueRef;
+use effect::Effect;
 use stdx::Wall;
 
 /// A key's value and what is known about the key, borrowed from the partition.
@@ -37,6 +39,11 @@ impl<'a> EntryRef<'a> {
     #[inline]
     pub fn expire_at(&self) -> Option<Wall> {
         self.node.expire_at()
+    }
+
+    /// Visits the effect that sets the key, in this database.
+    pub fn with_effect(&self, db: u8, visit: &mut dyn FnMut(Effect<'_>)) {
+        with_effect(db, self.node, visit);
     }
 
     /// Whole seconds since the key was last read or written.

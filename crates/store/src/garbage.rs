@@ -5,6 +5,12 @@ use crate::database::Database;
 use crate::list::Dropped;
 use crate::memory::allocation_bytes;
 use crate::node::Node;
+use crate::stream::StreamParts;
+
+/// Freeing so many allocations takes some hundred microseconds.
+const SLOW_ALLOCATIONS: u64 = 2_000;
+/// Least bytes of an allocation of a long list, about.
+const LIST_CHUNK_BYTES: usize = 1_024;
 
 /// What changes left behind that may take long to free. Drop it where no lock is held.
 #[derive(Debug, Default)]
@@ -25,6 +31,8 @@ pub(crate) enum Remains {
     SubFilter(SubFilter),
     /// Parts of a list that has lost many elements.
     ListParts(Dropped),
+    /// Parts of a stream that has lost many entries or a large group.
+    StreamParts(StreamParts),
 }
 
 impl Garbage {
@@ -32,6 +40,13 @@ impl Garbage {
     #[inline]
     pub fn is_empty(&self) -> bool {
         self.databases.is_empty() && self.remains.is_empty()
+    }
+
+    /// Whether dropping it takes so long that it is worth another thread: the nodes and elements in it, each an allocation or so.
+    pub fn is_slow_to_free(&self) -> bool {
+        let databases: u64 = self.databases.iter().map(|database| database.table().len()).sum();
+        let remains: usize = self.remains.iter().map(Remains::allocations).sum();
+        databases + remains as u64 > SLOW_ALLOCATIONS
     }
 
     /// Memory that dropping it frees.
@@ -43,12 +58,23 @@ impl Garbage {
 }
 
 impl Remains {
+    /// Roughly how many allocations there are.
+    fn allocations(&self) -> usize {
+        match self {
+            Remains::Node(node) => node.value().elements_len().unwrap_or(1),
+            Remains::Pieces(_) | Remains::SubFilter(_) => 1,
+            Remains::ListParts(parts) => parts.memory_bytes() / LIST_CHUNK_BYTES,
+            Remains::StreamParts(parts) => parts.allocations(),
+        }
+    }
+
     fn bytes(&self) -> usize {
         match self {
             Remains::Node(node) => node.bytes(),
             Remains::Pieces(bytes) => allocation_bytes(bytes.capacity()),
             Remains::SubFilter(part) => part.memory_bytes(),
             Remains::ListParts(parts) => parts.memory_bytes(),
+            Remains::StreamParts(parts) => parts.memory_bytes(),
         }
     }
 }

@@ -31,6 +31,7 @@ mod filter_totals;
 mod garbage;
 mod hash;
 mod list;
+mod listpack;
 mod locator;
 mod members;
 mod memory;
@@ -42,9 +43,12 @@ mod raw;
 mod segment;
 mod set;
 mod snapshot;
+mod sorted_set;
+mod stream;
 mod stretch;
 mod table;
 mod value;
+mod varint;
 mod watch;
 
 pub use entry::EntryRef;
@@ -56,5 +60,9 @@ pub use list::{Iter as ListIter, IterBack as ListIterBack, ListRef};
 pub use locator::Locator;
 pub use partition::Partition;
 pub use set::SetRef;
+pub use sorted_set::{SortedSetEntries, SortedSetRef};
+pub use stream::{
+    Consumer, Group, Pending, Stream, StreamEntry, StreamRange, StreamRangeBack, Trim, Trimmed,
+};
 pub use stretch::{PLACE_END, Stretch};
 pub use value::{StringRef, ValueRef};

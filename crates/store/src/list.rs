@@ -27,6 +27,7 @@ mod segment;
 mod tests;
 
 use crate::garbage::Remains;
+use crate::listpack;
 use crate::memory::slice_bytes;
 use chunk::Chunk;
 use effect::Elements;
@@ -40,8 +41,6 @@ use std::collections::VecDeque;
 const LISTPACK_BYTES_MAX: usize = 8192;
 /// A quicklist that has shrunk to so many bytes becomes a listpack again (t_list.c: `listTypeTryConvertQuicklist`).
 const SHRUNK_BYTES_MAX: usize = LISTPACK_BYTES_MAX / 2;
-/// Header and end of a listpack.
-const LISTPACK_FRAME_BYTES: usize = 7;
 /// What takes not more is freed at once.
 const DROPPED_BYTES_MAX: usize = 64 * 1024;
 
@@ -153,7 +152,7 @@ impl List {
 
     /// Bytes that the list would take as a listpack.
     fn listpack_bytes(&self) -> usize {
-        LISTPACK_FRAME_BYTES + self.totals.listpack_bytes
+        listpack::FRAME_BYTES + self.totals.listpack_bytes
     }
 
     /// As `listTypeTryConvertListpack` has it: the bytes of the elements to come, without their headers, are added to

@@ -6,6 +6,7 @@
 use crate::garbage::Remains;
 use crate::locator::Locator;
 use crate::node::Node;
+use crate::raw::Alias;
 use crate::segment::mark_of;
 use crate::table::{POSITIONS, Table};
 use stdx::Random;
@@ -38,11 +39,9 @@ impl Members {
 
     /// Adds a member, or replaces its bytes. What that leaves behind and is not small goes to `remains`.
     pub(crate) fn put(&mut self, member: &[u8], bytes: &[u8], remains: &mut Vec<Remains>) {
-        let (at, hash_seed) = (self.locator(member), self.hash_seed);
+        let at = self.locator(member);
         let Some(node) = self.table.find_mut(at, member) else {
-            let node = Node::of_member(member, bytes);
-            self.node_bytes += node.bytes();
-            self.table.insert(at.mark(), node, |key| mark_of(hash64(hash_seed, key)));
+            self.add_at(at, member, bytes);
             return;
         };
         if node.stored() == bytes {
@@ -52,6 +51,16 @@ impl Members {
         let former = node.set_member_value(bytes);
         self.node_bytes = self.node_bytes - former_bytes + node.bytes();
         remains.extend(former.filter(Node::is_large).map(Remains::Node));
+    }
+
+    /// Adds a member that is not here yet. For a sorted set, which keeps a second pointer to it.
+    pub(crate) fn add(&mut self, member: &[u8], bytes: &[u8]) -> Alias {
+        self.add_at(self.locator(member), member, bytes)
+    }
+
+    /// The node of a member, if it is one, to overwrite its bytes by as many.
+    pub(crate) fn node_mut(&mut self, member: &[u8]) -> Option<&mut Node> {
+        self.table.find_mut(self.locator(member), member)
     }
 
     /// Removes a member, if it is one.
@@ -93,6 +102,15 @@ impl Members {
     /// What it takes on the heap.
     pub(crate) fn memory_bytes(&self) -> usize {
         self.table.bytes() + self.node_bytes
+    }
+
+    fn add_at(&mut self, at: Locator, member: &[u8], bytes: &[u8]) -> Alias {
+        let node = Node::of_member(member, bytes);
+        let alias = node.alias();
+        self.node_bytes += node.bytes();
+        let hash_seed = self.hash_seed;
+        self.table.insert(at.mark(), node, |key| mark_of(hash64(hash_seed, key)));
+        alias
     }
 
     fn locator(&self, member: &[u8]) -> Locator {

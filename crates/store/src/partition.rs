@@ -158,6 +158,9 @@ impl Partition {
                 let splice = Splice { revision, index, removed, elements };
                 self.change_collection(db, key, at, (Kind::List, Change::Splice(splice)), moment);
             }
+            Effect::ChangeStream { db, key, change } => {
+                self.change_collection(db, key, at, (Kind::Stream, Change::Stream(change)), moment);
+            }
             Effect::SetCollection { db, key, kind, elements, expire_at } => {
                 self.set_collection(db, key, at, (kind, elements), expire_at, moment);
             }

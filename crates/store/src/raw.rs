@@ -16,7 +16,8 @@
 //! a string, its value in the form of its kind. What is long lies in a [`Large`], of which an address is all that a slot holds, too.
 //!
 //! The one module of this crate, next to `prefetch`, with `unsafe`: everything that reads or writes through the
-//! pointer is here, behind methods that cannot be misused. Run by Miri with all tests of the crate.
+//! pointer is here, behind methods that cannot be misused; of an [`Alias`] alone the owner has to be named that keeps
+//! it right. Run by Miri with all tests of the crate.
 #![allow(unsafe_code)]
 
 use crate::access::Access;
@@ -68,6 +69,16 @@ const _: () = assert!(size_of::<[Option<Node>; WINDOW_SLOTS]>() == 4 * 16, "four
 #[repr(transparent)]
 pub(crate) struct Node(NonNull<u8>);
 
+/// A second pointer to a node, which does not own it: the place of a sorted set's element in its order.
+///
+/// A node's block stays where it is while the table moves the slot that owns it, so that the alias stays right until the
+/// node is dropped. That it is not read afterwards is the promise of the one type that holds both, `SortedSet`: an alias
+/// is added after its node and taken away before it, and neither leaves the set. The block of its nodes is never exchanged
+/// either: their value is always a score's 8 bytes, overwritten in place, and they have no deadline.
+#[derive(Clone, Copy, Debug)]
+#[repr(transparent)]
+pub(crate) struct Alias(NonNull<u8>);
+
 #[repr(C)]
 #[derive(Clone, Copy)]
 struct Header {
@@ -109,6 +120,22 @@ const _: () = is_send_and_sync::<Large>();
 unsafe impl Send for Node {}
 // SAFETY: as above; nothing changes behind a shared reference.
 unsafe impl Sync for Node {}
+
+// SAFETY: an alias gives no more than a shared reference to a node, which is `Sync`.
+unsafe impl Send for Alias {}
+// SAFETY: as above.
+unsafe impl Sync for Alias {}
+
+impl Alias {
+    /// The node, which is still owned by its table (see the type).
+    #[inline]
+    pub(crate) fn node(&self) -> &Node {
+        // SAFETY: both types are transparent over the same pointer, copied with its provenance from a node that is alive
+        // as long as its set keeps the alias. The set is borrowed as long as this reference is, so that none of its nodes
+        // is borrowed mutably or dropped meanwhile.
+        unsafe { NonNull::from(&self.0).cast::<Node>().as_ref() }
+    }
+}
 
 impl Large {
     /// The bytes of a string or of what is packed; others have none.
@@ -172,6 +199,12 @@ impl Node {
         let header = Header { access: access.bits(), flags: LARGE | kind & SHAPE, key_len: 0, value_len: 0 };
         let large = Box::new(Large { header, key: key.into(), value, expire_at });
         Node::untagged(NonNull::from(Box::leak(large)).cast())
+    }
+
+    /// A second pointer to the same block, for a set that owns both.
+    #[inline]
+    pub(crate) fn alias(&self) -> Alias {
+        Alias(self.0)
     }
 
     /// The tag of its slot.

@@ -7,6 +7,8 @@ use crate::filter::Filter;
 use crate::hash::HashRef;
 use crate::list::ListRef;
 use crate::set::SetRef;
+use crate::sorted_set::SortedSetRef;
+use crate::stream::Stream;
 
 /// Longest decimal form of an `i64`: that of the least.
 pub(crate) const INTEGER_CHARS_MAX: usize = 20;
@@ -27,6 +29,10 @@ pub enum ValueRef<'a> {
     List(ListRef<'a>),
     /// A set.
     Set(SetRef<'a>),
+    /// A sorted set.
+    SortedSet(SortedSetRef<'a>),
+    /// A stream.
+    Stream(&'a Stream),
 }
 
 impl ValueRef<'_> {
@@ -38,6 +44,8 @@ impl ValueRef<'_> {
             ValueRef::Hash(_) => "hash",
             ValueRef::List(_) => "list",
             ValueRef::Set(_) => "set",
+            ValueRef::SortedSet(_) => "zset",
+            ValueRef::Stream(_) => "stream",
         }
     }
 
@@ -49,6 +57,8 @@ impl ValueRef<'_> {
             ValueRef::Hash(hash) => hash.encoding(),
             ValueRef::List(list) => list.encoding(),
             ValueRef::Set(set) => set.encoding(),
+            ValueRef::SortedSet(set) => set.encoding(),
+            ValueRef::Stream(_) => "stream",
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Hashes and sets against simple models: what is put, replaced, dropped, packed and unpacked, walked, counted and replayed.
+//! Hashes, sets and sorted sets against simple models: what is put, replaced, dropped, packed and unpacked, walked, counted and replayed.
 
 use effect::{Cause, Effect, Elements, Kind, RecordBuilder};
 use std::collections::{BTreeMap, BTreeSet};
@@ -144,6 +144,38 @@ fn a_set_is_what_was_put_into_it() {
     }
 }
 
+/// What a sorted set answers is for its own tests; here it changes by effects and is copied.
+#[test]
+fn a_sorted_set_is_what_was_put_into_it() {
+    for seed in 0..if cfg!(miri) { 1 } else { 20 } {
+        let mut random = Random::seeded(seed);
+        let mut partition = Partition::new(5);
+        let mut model: BTreeMap<Vec<u8>, i32> = BTreeMap::new();
+        let members = [30, 400, 4_000][random.below(3) as usize];
+        for _ in 0..if cfg!(miri) { 60 } else { 2_000 } {
+            let length = if random.chance(0.001) { 5_000 } else { 1 };
+            let member = format!("member:{:length$}", random.below(members)).into_bytes();
+            if random.chance(0.7) {
+                let score = random.below(200) as i32 - 100;
+                put(&mut partition, Kind::SortedSet, &[&f64::from(score).to_le_bytes(), &member]);
+                model.insert(member, score);
+            } else {
+                drop_elements(&mut partition, Kind::SortedSet, &[&member]);
+                model.remove(&member);
+            }
+        }
+        put(&mut partition, Kind::SortedSet, &[&1f64.to_le_bytes(), b"last", b"none", b"without a score"]);
+        model.insert(b"last".to_vec(), 1);
+        let mut expected: Vec<(i32, Vec<u8>)> =
+            model.into_iter().map(|(member, score)| (score, member)).collect();
+        expected.sort();
+        let entry = partition.peek(0, KEY, partition.hash(KEY), NOW).expect("the key is there");
+        let ValueRef::SortedSet(set) = entry.value() else { panic!("not a sorted set") };
+        assert!(set.iter().map(|(score, member)| (score as i32, member.to_vec())).eq(expected));
+        check_copies(&partition);
+    }
+}
+
 /// The limits are Redis's, and a collection never goes back.
 #[test]
 #[cfg_attr(miri, ignore)]
@@ -217,6 +249,11 @@ fn effects_on_another_kind_or_none_change_nothing() {
 #[test]
 fn memory_is_counted_through_every_form() {
     let mut partition = Partition::new(5);
+    let score = 1f64.to_le_bytes();
+    for number in 0..if cfg!(miri) { 10 } else { 5_000 } {
+        put(&mut partition, Kind::SortedSet, &[&score, format!("{number:200}").as_bytes()]);
+    }
+    apply(&mut partition, &Effect::Remove { db: 0, key: KEY, cause: Cause::Deleted });
     put(&mut partition, Kind::Set, &[b"m"]);
     let small = partition.memory_bytes();
     let count = if cfg!(miri) { 150 } else { 5_000 };

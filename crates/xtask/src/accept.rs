@@ -22,7 +22,7 @@ const REDIS_PACKAGES: &[(&str, &str)] =
 const BENCHES: &[(&str, &str)] = &[("latency", "latency"), ("http", "http"), ("memory", "idle-memory")];
 
 /// The runs that look for faults and reward patience.
-const CAMPAIGNS: &[&str] = &["kill", "restart", "pause", "cross-node", "malformed"];
+const CAMPAIGNS: &[&str] = &["kill", "restart", "pause", "cross-node", "malformed", "differential"];
 
 /// Campaigns of the `persistence` crate on a simulated disk, `PERSISTENCE_IMAGES` cases long, with the test of each.
 const DISK_CAMPAIGNS: &[(&str, &str)] =

@@ -16,6 +16,7 @@ const TEST_LINES: &[&str] = &[
     "join-leave",
     "idle-memory",
     "malformed",
+    "differential",
     "redis-benchmark",
     "clients",
     "dashboard",

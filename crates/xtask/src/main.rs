@@ -42,6 +42,8 @@ usage: cargo xtask COMMAND
                              dead keys held, latency while a million expire, memory above its limit; beside Redis
   campaign kill|restart|pause|cross-node|malformed [--rounds N] [--operations N] [--seed N]
                              long forms of the runs that search for faults
+  campaign differential [--commands N] [--seed N] [--family NAME]..
+                             five million random commands, every reply compared with redis-server
   campaign crash-images      100,000 states in which a crash may leave a disk, or PERSISTENCE_IMAGES of them
   campaign bit-flips         100,000 flipped bits in closed logs and as many in others, or PERSISTENCE_IMAGES of each
 ";

@@ -4,6 +4,7 @@ mod clients;
 mod cross_node;
 mod dashboard;
 mod demo;
+mod differential;
 mod form;
 mod http;
 mod idle_memory;
@@ -52,6 +53,11 @@ pub(crate) const LINES: &[Line] = &[
         name: "malformed",
         what: "malformed input gets the right error or is closed",
         run: malformed::run,
+    },
+    Line {
+        name: "differential",
+        what: "random programs, every reply compared with redis-server",
+        run: differential::run,
     },
     Line { name: "redis-benchmark", what: "redis-benchmark runs clean", run: redis_benchmark::run },
     Line { name: "clients", what: "client libraries through each of three nodes", run: clients::run },

@@ -61,6 +61,7 @@ fn dump_value(ctx: &mut ReadCtx<'_>, key: &[u8], reply: &mut Reply<'_>) -> Outco
                 ValueRef::String(string) => {
                     payload::dump_string(string.as_bytes(&mut [0; INTEGER_TEXT_BYTES_MAX]))
                 }
+                ValueRef::Stream(stream) => payload::dump_stream(stream),
                 collection => {
                     let (kind, elements) = collection.elements().ok_or(CommandError::WrongType)?;
                     payload::dump_collection(kind, elements.elements()).ok_or(CommandError::WrongType)?

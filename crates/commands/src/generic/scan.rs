@@ -82,11 +82,19 @@ pub(crate) fn parse_options(cursor: u64, words: &[&[u8]], over_keys: bool) -> Ou
     if options.remainder().is_empty() { Ok(request) } else { Err(CommandError::Syntax) }
 }
 
-/// A cursor as clients send it.
+/// A cursor as clients send it. Redis reads it with strtoul(3): a sign is taken, a negative number wraps around, and nothing is 0.
 pub(crate) fn parse_cursor(word: &[u8]) -> Outcome<u64> {
-    let digits = !word.is_empty() && word.iter().all(u8::is_ascii_digit);
-    let number = std::str::from_utf8(word).ok().filter(|_| digits).and_then(|text| text.parse().ok());
-    number.ok_or(CommandError::Other("invalid cursor"))
+    let text = word.split(|byte| *byte == 0).next().unwrap_or_default();
+    let (negative, digits) = match text {
+        [] => return Ok(0),
+        [b'-', digits @ ..] => (true, digits),
+        [b'+', digits @ ..] => (false, digits),
+        digits => (false, digits),
+    };
+    let plain = digits.iter().all(u8::is_ascii_digit);
+    let number = std::str::from_utf8(digits).ok().filter(|_| plain).and_then(|text| text.parse::<u64>().ok());
+    let number = number.ok_or(CommandError::Other("invalid cursor"))?;
+    Ok(if negative { number.wrapping_neg() } else { number })
 }
 
 /// The partition and the partition's own cursor in a client's cursor. The partition may not exist: then the walk is
@@ -160,7 +168,12 @@ mod tests {
         assert_eq!(all, expected);
         assert_eq!(request(&["scan", "0", "match", "*"]).unwrap().pattern, None);
         assert_eq!(request(&["scan", "x"]).unwrap_err(), "ERR invalid cursor");
-        assert_eq!(request(&["scan", "18446744073709551616"]).unwrap_err(), "ERR invalid cursor");
+        for word in ["18446744073709551616", "-18446744073709551616", " 1", "1 ", "+", "-", "0x1"] {
+            assert_eq!(request(&["scan", word]).unwrap_err(), "ERR invalid cursor", "{word}");
+        }
+        for (word, cursor) in [("", 0), ("+7", 7), ("-1", u64::MAX), ("3\0x", 3), ("007", 7)] {
+            assert_eq!(request(&["scan", word]).unwrap().cursor, cursor, "{word}");
+        }
         assert_eq!(request(&["scan", "0", "count", "0"]).unwrap_err(), "ERR syntax error");
         assert_eq!(request(&["scan", "0", "count"]).unwrap_err(), "ERR syntax error");
         let error = request(&["scan", "0", "count", "x"]).unwrap_err();

@@ -6,7 +6,7 @@
 use commands::generic::scan;
 use commands::table::{self, KeyIter};
 use commands::{Access, Args, Command, Gather, Merge, ReadCtx, Run, WriteCtx};
-use effect::{Cause, Effect, Elements, Hashes, Kind, RecordBuilder};
+use effect::{Cause, Delivery, Effect, Elements, Hashes, Items, Kind, RecordBuilder, StreamChange, StreamId};
 use protocol::{Reply, Value, Version};
 use std::collections::BTreeSet;
 use std::fmt::Write;
@@ -320,6 +320,39 @@ fn list(kind: Kind, elements: Elements<'_>) -> String {
     format!("[{}]", shown.join(" "))
 }
 
+fn render_change(db: u8, key: &[u8], change: &StreamChange<'_>) -> String {
+    let ids = |ids: Items<'_, StreamId>| ids.iter().map(|id| id.to_string()).collect::<Vec<_>>().join(" ");
+    let (what, text) = match *change {
+        StreamChange::Append { id, fields } => ("append-to", format!("{id} {}", list(Kind::List, fields))),
+        StreamChange::Delete { ids: gone } => ("delete-from", ids(gone)),
+        StreamChange::Trim { through } => ("trim", format!("through {through}")),
+        StreamChange::SetId { last, added, deleted } => {
+            ("set-id-of", format!("{last} added {added} deleted {deleted}"))
+        }
+        StreamChange::PutGroup { group, last, read } => {
+            ("put-group", format!("{} at {last} read {read:?}", quote(group)))
+        }
+        StreamChange::RemoveGroup { group } => ("remove-group", quote(group)),
+        StreamChange::PutConsumer { group, consumer, seen, active } => {
+            let active = active.map(|at| at.0);
+            let names = format!("{} {}", quote(group), quote(consumer));
+            ("put-consumer", format!("{names} seen {} active {active:?}", seen.0))
+        }
+        StreamChange::RemoveConsumer { group, consumer } => {
+            ("remove-consumer", format!("{} {}", quote(group), quote(consumer)))
+        }
+        StreamChange::PutPending { group, consumer, deliveries } => {
+            let shown = deliveries.iter().map(|Delivery { id, at, count }| format!("{id}@{} x{count}", at.0));
+            let shown = shown.collect::<Vec<_>>().join(" ");
+            ("put-pending", format!("{} {} {shown}", quote(group), quote(consumer)))
+        }
+        StreamChange::RemovePending { group, ids: gone } => {
+            ("remove-pending", format!("{} {}", quote(group), ids(gone)))
+        }
+    };
+    format!("{what} {db} {} {text}", quote(key))
+}
+
 fn render_effect(effect: &Effect<'_>) -> String {
     match effect {
         Effect::SetString { db, key, value, expire_at } => {
@@ -368,6 +401,7 @@ fn render_effect(effect: &Effect<'_>) -> String {
             let elements = list(Kind::List, *elements);
             format!("splice-list {db} {} {revision} {index} {removed} {elements}", quote(key))
         }
+        Effect::ChangeStream { db, key, change } => render_change(*db, key, change),
         Effect::Remove { db, key, cause } => {
             let cause = match cause {
                 Cause::Deleted => "deleted",

@@ -4,6 +4,7 @@
 //! every command. CONFIG SET of several names is all or nothing: it works on a copy, which replaces the original
 //! only when every name, every value and every relation between values is right.
 
+use commands::events::Events;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::RwLock;
@@ -93,6 +94,12 @@ impl Directives {
     /// Most client connections.
     pub fn maxclients(&self) -> u64 {
         self.number(const { index_of("maxclients") })
+    }
+
+    /// Which keyspace events are published.
+    pub fn notify_keyspace_events(&self) -> Events {
+        let bits = self.number(const { index_of("notify-keyspace-events") });
+        Events::from_bits(u32::try_from(bits).unwrap_or_default())
     }
 
     /// Seconds after which an idle client is disconnected; 0 is never.

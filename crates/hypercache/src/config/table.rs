@@ -167,7 +167,6 @@ pub(super) fn nearest(name: &str) -> Option<&'static str> {
 }
 
 const NO_TLS: &str = "TLS comes with a later release";
-const NO_EVENTS: &str = "keyspace events come with a later release";
 
 const DAY_MS: i64 = 86_400_000;
 const MIN_MS: i64 = 60_000;
@@ -339,8 +338,8 @@ pub const DIRECTIVES: &[Directive] = &[
     Directive::new(Diagnostics, "hz", Kind::Number { min: 1, max: 500 }, "10",
         "How often per second background work such as expiry runs.").live().redis(),
 
-    Directive::new(Compatibility, "notify-keyspace-events", Kind::Fixed { accepted: &[""], why: NO_EVENTS }, "",
-        "Which keyspace events are published. Only empty in this version.").live().redis(),
+    Directive::new(Compatibility, "notify-keyspace-events", Kind::Events, "",
+        "Which keyspace events are published, by Redis's letters; empty: none. CONFIG SET tells all nodes that are there.").live().redis(),
     Directive::new(Compatibility, "tls-port", Kind::Fixed { accepted: &["0"], why: NO_TLS }, "0",
         "TCP port for TLS. Only 0 in this version.").redis(),
 ];

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 
 use super::limits::BufferLimits;
 use super::save_points::SavePoints;
+use commands::events::Events;
 
 /// What a directive accepts.
 #[derive(Clone, Copy, Debug)]
@@ -45,6 +46,8 @@ pub enum Kind {
         /// Why nothing else is.
         why: &'static str,
     },
+    /// Letters of keyspace events.
+    Events,
     /// `yes` or `no`.
     Bool,
     /// A short name of letters, digits, dots, dashes and underscores; may be empty.
@@ -139,6 +142,8 @@ pub enum Value {
     Secret(Secret),
     /// Of `BufferLimits`.
     BufferLimits(BufferLimits),
+    /// Of `Events`.
+    Events(Events),
     /// Of `SavePoints`.
     SavePoints(SavePoints),
 }
@@ -150,6 +155,7 @@ impl Value {
             Value::Bytes(bytes) => *bytes,
             Value::Number(number) => number.cast_unsigned(),
             Value::Bool(yes) => u64::from(*yes),
+            Value::Events(events) => u64::from(events.bits()),
             _ => 0,
         }
     }
@@ -177,6 +183,7 @@ impl fmt::Display for Value {
             }
             Value::Secret(secret) => f.write_str(secret.expose()),
             Value::BufferLimits(limits) => write!(f, "{limits}"),
+            Value::Events(events) => f.write_str(&events.letters()),
             Value::SavePoints(points) => write!(f, "{points}"),
         }
     }
@@ -238,6 +245,13 @@ impl Kind {
                     format!("expects yes or no, got {text:?}"),
                 )),
             },
+            Kind::Events => match Events::parse(text) {
+                Some(events) => Ok(Value::Events(events)),
+                None => Err(Refusal::new(
+                    "Invalid event class character. Use 'Ag$lshzxeKEtmdn'.",
+                    format!("expects letters out of Ag$lshzxeKEtmdn, got {text:?}"),
+                )),
+            },
             Kind::Name => name(text),
             Kind::Path => Ok(Value::Path(PathBuf::from(text))),
             Kind::Address => address(text).map(|address| Value::Address(Some(address))),
@@ -270,6 +284,7 @@ impl Kind {
                 format!("only {}", accepted.first().filter(|word| !word.is_empty()).unwrap_or(&"empty"))
             }
             Kind::Bool => "yes or no".into(),
+            Kind::Events => "letters out of Ag$lshzxeKEtmdn".into(),
             Kind::Name => "name".into(),
             Kind::Path => "path".into(),
             Kind::Address => "IP address".into(),
@@ -291,6 +306,7 @@ impl Kind {
             Kind::Enum(_) | Kind::Fixed { .. } => "WORD",
             Kind::Bool => "yes|no",
             Kind::Name => "NAME",
+            Kind::Events => "LETTERS",
             Kind::Path => "PATH",
             Kind::Address | Kind::AddressOrNone => "ADDRESS",
             Kind::HostPorts => "HOST:PORT",

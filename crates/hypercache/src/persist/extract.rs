@@ -197,10 +197,15 @@ impl CommandWriter<'_> {
             Kind::Hash => (b"HSET", 0),
             Kind::List => (b"RPUSH", 1),
             Kind::Set => (b"SADD", 0),
-            Kind::SortedSet | Kind::Stream => return Ok(()),
+            Kind::SortedSet => (b"ZADD", 0),
+            Kind::Stream => return Ok(()),
         };
         self.command(db, &[b"DEL", key])?;
-        let elements: Vec<&[u8]> = elements.iter().skip(skipped).collect();
+        let scores = if kind == Kind::SortedSet { score_texts(elements) } else { Vec::new() };
+        let mut elements: Vec<&[u8]> = elements.iter().skip(skipped).collect();
+        for (element, score) in elements.iter_mut().step_by(2).zip(&scores) {
+            *element = score;
+        }
         for part in elements.chunks(COMMAND_ELEMENTS_MAX) {
             let words: Vec<&[u8]> = [name, key].into_iter().chain(part.iter().copied()).collect();
             self.command(db, &words)?;
@@ -217,6 +222,17 @@ impl CommandWriter<'_> {
         protocol::encode_command(&mut self.bytes, words);
         self.out.write_all(&self.bytes)
     }
+}
+
+/// The scores of a sorted set as ZADD takes them: the shortest digits that read back as the same number.
+fn score_texts(elements: Elements<'_>) -> Vec<Vec<u8>> {
+    let scores = elements.pairs().map(|(score, _)| {
+        let mut text = Vec::new();
+        let score = score.first_chunk().map_or(0.0, |bytes| f64::from_le_bytes(*bytes));
+        protocol::format_double(score, &mut text);
+        text
+    });
+    scores.collect()
 }
 
 #[cfg(test)]
@@ -254,5 +270,17 @@ mod tests {
             &[&["SET", "a", "v"], &["SELECT", "3"], &["SET", "b", "v", "PXAT", "101"]],
             0,
         );
+    }
+
+    #[test]
+    fn collections_become_commands() {
+        let (half, infinite) = (0.5f64.to_le_bytes(), f64::INFINITY.to_le_bytes());
+        let words: [&[u8]; 4] = [&infinite, b"b", &half, b"a"];
+        let elements = Elements::words(&words);
+        let kind = Kind::SortedSet;
+        let set = Effect::SetCollection { db: 0, key: b"z", kind, elements, expire_at: Some(Wall(101)) };
+        let commands: [&[&str]; 3] =
+            [&["DEL", "z"], &["ZADD", "z", "0.5", "a", "inf", "b"], &["PEXPIREAT", "z", "101"]];
+        check(&[set], &commands, 0);
     }
 }

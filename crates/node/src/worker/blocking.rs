@@ -17,7 +17,8 @@ use crate::blocked::Client;
 use crate::execute::Refusal;
 use crate::frame::{Request, Route, Scope, Words};
 use crate::routing::Destination;
-use crate::target::{Delivery, Key, Owner, Target};
+use crate::target::{Delivery, Key, Owner, Target, wakes};
+use commands::across::across;
 use commands::host::Unblock;
 use commands::table::{Blocking, Wait};
 use commands::{Args, Command};
@@ -91,7 +92,7 @@ impl Worker {
         let partitions = self.partitions_of(command, args, meta)?;
         match self.routing.destination(&partitions) {
             Destination::Nowhere => return None,
-            Destination::Split if blocking.on_some.is_none() => {
+            Destination::Split if blocking.on_some.is_none() && across(command).is_none() => {
                 Reply::new(out, meta.version).error(super::dispatch::CROSS_SLOT);
                 return Some(Outcome::Ready);
             }
@@ -203,8 +204,11 @@ impl Worker {
             let mut request = Request { scope: Scope::Await, words, ..request.clone() };
             let list: SmallVec<[&[u8]; 16]> = request.words.iter().collect();
             let meta = meta_of(&request, self.now);
-            let partitions =
-                self.partitions_of(command, Args::new(&list), &Meta { scope: Scope::Keys, ..meta });
+            let partitions = self.partitions_of(
+                &command.awaited(),
+                Args::new(&list),
+                &Meta { scope: Scope::Keys, ..meta },
+            );
             let Some(partitions) = partitions else { return self.wake_later(target) };
             let routes: Routes = partitions.iter().map(|id| self.routing.route(*id)).collect();
             match self.routing.destination(&partitions) {
@@ -329,7 +333,8 @@ impl Worker {
             let list: SmallVec<[&[u8]; 16]> = words.iter().collect();
             let args = Args::new(&list);
             let meta = meta_of(&request, self.now);
-            let Some(partitions) = self.partitions_of(command, args, &Meta { scope: Scope::Keys, ..meta })
+            let Some(partitions) =
+                self.partitions_of(&command.awaited(), args, &Meta { scope: Scope::Keys, ..meta })
             else {
                 continue;
             };
@@ -436,7 +441,7 @@ impl Worker {
         if !any && workers == 1 {
             self.shared.has_blocked.store(false, Ordering::Relaxed);
         }
-        self.deliveries.extend(woken.into_iter().map(|target| (target, Delivery::Bytes(Vec::new()))));
+        self.deliveries.extend(woken.into_iter().map(wakes));
     }
 
     /// Notes for INFO, CLIENT LIST and CLIENT UNBLOCK that a client is blocked, or no longer.

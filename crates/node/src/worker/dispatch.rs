@@ -4,15 +4,16 @@
 //! has happened yet, so it is held and tried again when the map, the lease or a link has changed, until its deadline.
 //! That is how clients see neither a fail-over nor a migration unless it takes too long.
 
-use super::{CLUSTER_DOWN, Forward, Held, IN_DOUBT, TRY_AGAIN, Worker};
+use super::{CLUSTER_DOWN, Held, IN_DOUBT, TRY_AGAIN, Worker};
 use crate::execute::{Executed, Executor, Refusal};
-use crate::frame::{self, Request, Route, Scope, Words};
+use crate::frame::{Request, Route, Scope, Words};
 use crate::routing::Destination;
 use crate::spot::Spot;
 use crate::stats::Counter;
-use crate::target::{Delivery, Key, Owner, Target};
+use crate::target::{Delivery, Owner, Target, wakes};
+use commands::across;
 use commands::generic::scan;
-use commands::{Args, Command, Flags, Gather, Run};
+use commands::{Args, Command, Gather, Run};
 use protocol::{Reply, Version};
 use smallvec::SmallVec;
 use std::collections::HashMap;
@@ -135,12 +136,19 @@ impl Worker {
                 Some(self.scatter_nodes(command, args, meta, merge, target, out))
             }
             (Scope::Keys, Run::Users(plan)) => Some(self.attempt_users(plan, args, meta, target, out)),
-            (Scope::Keys | Scope::Transaction | Scope::Watch | Scope::Partitions | Scope::Attempt, _) => {
-                self.attempt_routed(command, args, meta, target, out)
-            }
+            (
+                Scope::Keys
+                | Scope::Transaction
+                | Scope::Watch
+                | Scope::Partitions
+                | Scope::Attempt
+                | Scope::Fetch
+                | Scope::Apply,
+                _,
+            ) => self.attempt_routed(command, args, meta, target, out),
             (Scope::Node | Scope::Users, _) => self.run_here(command, args, meta, &[], target, out).ok(),
             // Neither is routed anew: see `come_back`.
-            (Scope::Await | Scope::Cancel, _) => Some(Outcome::Ready),
+            (Scope::Await | Scope::Cancel | Scope::Event | Scope::Wanted, _) => Some(Outcome::Ready),
         }
     }
 
@@ -169,6 +177,9 @@ impl Worker {
                 (Scope::Keys, Run::Fanout { group, merge, .. }) => {
                     self.scatter_keys(command, args, meta, (usize::from(group), merge), target)
                 }
+                (Scope::Keys, Run::Read(_) | Run::Write(_)) | (Scope::Attempt, Run::Blocking(_)) => {
+                    self.attempt_across(command, args, meta, target, out)
+                }
                 _ => {
                     Reply::new(out, meta.version).error(CROSS_SLOT);
                     Some(Outcome::Ready)
@@ -191,7 +202,9 @@ impl Worker {
         if !meta.partitions.is_empty() {
             return Some(SmallVec::from_slice(meta.partitions));
         }
-        if let (Scope::Keys, true, [spot]) = (meta.scope, command.is_brief(), meta.spots) {
+        if let (Scope::Keys, [spot]) = (meta.scope, meta.spots)
+            && command.is_brief()
+        {
             return Some(SmallVec::from_iter([spot.partition]));
         }
         let mut partitions: SmallVec<[PartitionId; 2]> = match meta.scope {
@@ -266,6 +279,14 @@ impl Worker {
                 return Ok(Outcome::Ready);
             }
             (Scope::Users, _) => return Err(Refusal::Behind),
+            (Scope::Event, _) => {
+                self.take_events(args);
+                return Ok(Outcome::Ready);
+            }
+            (Scope::Wanted, _) => {
+                self.take_wanted_events(args);
+                return Ok(Outcome::Ready);
+            }
             (Scope::Partitions, Run::Partitions { local, merge, .. }) => {
                 self.executor(meta, target, |executor| executor.check(routes))?;
                 let mut gather = Gather::new(Random::seeded(self.random.next_u64()));
@@ -298,6 +319,14 @@ impl Worker {
             (Scope::Cancel, _) => {
                 return self.run_cancel(command, args, meta, routes, target);
             }
+            (Scope::Fetch, _) => self.executor(meta, target, |executor| {
+                let mut reply = Reply::new(out, meta.version);
+                executor.keys(command, &Run::Read(across::fetch), (args, &[]), routes, &mut reply)
+            })?,
+            (Scope::Apply, _) => self.executor(meta, target, |executor| {
+                let mut reply = Reply::new(out, meta.version);
+                executor.keys(command, &Run::Write(across::apply), (args, &[]), routes, &mut reply)
+            })?,
             (_, Run::Read(_) | Run::Write(_) | Run::Fanout { .. } | Run::Blocking(_)) => {
                 let mut reply = Reply::new(out, meta.version);
                 self.executor(meta, target, |executor| {
@@ -347,13 +376,15 @@ impl Worker {
             wall: self.wall,
             target,
             pump: &mut self.pump,
+            notes_events: self.shared.events().is_on(),
+            events: &mut self.events,
             woken: &mut woken,
             lookups: &mut lookups,
         };
         let result = run(&mut executor);
         let now = executor.now;
         self.now = now;
-        self.deliveries.extend(woken.into_iter().map(|target| (target, Delivery::Bytes(Vec::new()))));
+        self.deliveries.extend(woken.into_iter().map(wakes));
         if lookups.0 > 0 {
             self.stat(Counter::Hits, lookups.0);
         }
@@ -405,32 +436,6 @@ impl Worker {
         Ok(total)
     }
 
-    /// Sends a request over a link; its response will be delivered to `target`.
-    pub(super) fn forward(
-        &mut self,
-        link: Key,
-        routes: Routes,
-        request: Request,
-        target: Target,
-        deadline: Mono,
-    ) {
-        let part_of = match (target.owner, self.root(target).owner) {
-            (Owner::Gathering(_), Owner::Connection(connection)) => Some(connection),
-            _ => None,
-        };
-        if let Some(connection) = part_of {
-            *self.parts_sent.entry(connection).or_insert(0) += 1;
-        }
-        let key = self.forwards.insert(Forward { request, routes, target, link, deadline, part_of });
-        let id = u64::from(key.index) << 32 | u64::from(key.generation);
-        let Some(forward) = self.forwards.get(key) else { return };
-        if let Some(link) = self.links.get_mut(link) {
-            frame::encode_request(&mut link.output, id, link.era, &forward.routes, &forward.request);
-        }
-        self.stat(Counter::Forwarded, 1);
-        self.queue_link_flush(link);
-    }
-
     /// Tries held commands again, in order. Later ones of the same connection or link wait behind one that is still held.
     pub(super) fn retry_held(&mut self) {
         // By who waits: whether its commands may go on in this pass.
@@ -455,7 +460,7 @@ impl Worker {
     }
 
     /// Who waits in the end for what is delivered to `target`, which may be a part of a command.
-    fn root(&self, target: Target) -> Target {
+    pub(super) fn root(&self, target: Target) -> Target {
         let mut root = target;
         while let Owner::Gathering(key) = root.owner {
             match self.gatherings.get(key) {
@@ -534,86 +539,6 @@ impl Worker {
             self.ready.push(key);
         }
     }
-
-    /// The response to a forwarded command.
-    pub(super) fn forwarded(&mut self, id: u64, status: frame::Status, reply: &[u8]) {
-        let key = Key { index: (id >> 32) as u32, generation: id as u32 };
-        let Some(forward) = self.take_forward(key) else { return };
-        match status {
-            frame::Status::Done => {
-                self.deliveries.push_back((forward.target, Delivery::Bytes(reply.to_vec())));
-            }
-            frame::Status::Stale => {
-                if let Some(link) = self.links.get_mut(forward.link) {
-                    link.era += 1;
-                }
-                self.come_back(forward);
-            }
-        }
-    }
-
-    /// A forwarded command is under way no longer.
-    pub(super) fn take_forward(&mut self, key: Key) -> Option<Forward> {
-        let forward = self.forwards.remove(key)?;
-        if let Some(connection) = forward.part_of
-            && let Some(count) = self.parts_sent.get_mut(&connection)
-        {
-            *count -= 1;
-            if *count == 0 {
-                self.parts_sent.remove(&connection);
-            }
-        }
-        Some(forward)
-    }
-
-    /// A forwarded command was not executed: hold it and route it anew.
-    pub(super) fn come_back(&mut self, forward: Forward) {
-        let Forward { request, target, deadline, .. } = forward;
-        if matches!(request.scope, Scope::Await | Scope::Cancel | Scope::Users) {
-            return self.deliveries.push_back((target, Delivery::Bytes(Vec::new())));
-        }
-        let root = self.root(target);
-        if let Owner::Connection(key) = root.owner
-            && let Some(Some(connection)) = self.connections.get_mut(key)
-        {
-            connection.set_held(root.slot, true);
-        }
-        self.stat(Counter::HeldBack, 1);
-        self.held.push_back(Held { request, target, deadline });
-    }
-
-    /// The link of a forwarded command broke, or its time is over, and nobody knows whether it was executed.
-    pub(super) fn lost(&mut self, forward: Forward) {
-        if matches!(forward.request.scope, Scope::Await | Scope::Cancel) {
-            return self.come_back(forward);
-        }
-        let words: SmallVec<[&[u8]; 16]> = forward.request.words.iter().collect();
-        let command = find(forward.request.scope, Args::new(&words));
-        let writes = command.is_none_or(|command| command.flags.has(Flags::WRITE))
-            || forward.request.scope == Scope::Transaction;
-        let is_node_part = matches!(forward.request.scope, Scope::Node | Scope::Users);
-        drop(words);
-        if is_node_part {
-            self.deliveries.push_back((forward.target, Delivery::Bytes(TRY_AGAIN.to_vec())));
-        } else if writes {
-            self.stat(Counter::InDoubt, 1);
-            self.deliveries.push_back((forward.target, Delivery::Bytes(IN_DOUBT.to_vec())));
-        } else if self.now >= forward.deadline {
-            self.deliveries.push_back((forward.target, Delivery::Bytes(TRY_AGAIN.to_vec())));
-        } else {
-            self.come_back(forward);
-        }
-    }
-
-    pub(super) fn time_out_forwards(&mut self) {
-        for key in self.forwards.keys() {
-            if self.forwards.get(key).is_some_and(|forward| forward.deadline <= self.now)
-                && let Some(forward) = self.take_forward(key)
-            {
-                self.lost(forward);
-            }
-        }
-    }
 }
 
 /// The row that runs a request of this scope.
@@ -623,6 +548,10 @@ pub(super) fn find(scope: Scope, args: Args<'_>) -> Option<&'static Command> {
         Scope::Watch => commands::table::lookup(b"watch"),
         Scope::Users => commands::table::lookup(b"acl|setuser"),
         Scope::Keys | Scope::Partitions | Scope::Node | Scope::Attempt => commands::find(args).ok(),
+        // Their key is where those have theirs.
+        Scope::Fetch => commands::table::lookup(b"dump"),
+        Scope::Apply => commands::table::lookup(b"restore"),
+        Scope::Event | Scope::Wanted => commands::table::lookup(b"publish"),
         // With one word or two more than the command has.
         Scope::Await | Scope::Cancel => {
             let more = if scope == Scope::Await { 1 } else { 2 };

@@ -93,14 +93,15 @@ impl Worker {
         if state.primary().is_none() || state.handing_over {
             return 0;
         }
-        let removed = state.expire(self.wall, self.now, keys_max);
+        let notes = self.shared.events().is_on().then_some(&mut self.events);
+        let removed = state.expire(self.wall, self.now, keys_max, notes);
         if removed == 0 {
             return 0;
         }
         let pump = state.has_peers() && !std::mem::replace(&mut state.pump_queued, true);
         let garbage = state.store.take_garbage();
         drop(state);
-        drop(garbage);
+        self.shared.free(garbage);
         self.stat(Counter::Expired, removed as u64);
         if pump {
             self.pump.push(cell.id);

@@ -1,5 +1,6 @@
 //! Commands that span nodes: split by primary, run in parts, merged into one reply.
 
+use super::across::AcrossPlan;
 use super::dispatch::{Meta, Outcome, Routes};
 use super::transaction::ExecPlan;
 use super::{IN_DOUBT, TRY_AGAIN, Worker, unconfirmed};
@@ -24,6 +25,8 @@ pub(super) enum Kind {
     Users { reply: Vec<u8> },
     /// Tokens of watched keys, in the order of the parts.
     Watch { connection: Key, keys: Vec<(u8, Vec<u8>)> },
+    /// Values of keys of different primaries; or what became of a change that was made with them.
+    Across(Box<AcrossPlan>),
     /// A transaction: part 0 is its keyed commands, the others follow.
     Exec(ExecPlan),
 }
@@ -140,7 +143,7 @@ impl Worker {
     }
 
     /// Starts all parts of a gathering.
-    fn start_parts(
+    pub(super) fn start_parts(
         &mut self,
         key: Key,
         command: &'static Command,
@@ -236,6 +239,10 @@ impl Worker {
             Kind::Nodes { merge } => merge_parts(merge, &parts, &[], true, &mut reply),
             Kind::Users { reply: prepared } => reply.raw(&prepared),
             Kind::Watch { connection, keys } => self.finish_watch(connection, keys, &parts, &mut reply),
+            Kind::Across(plan) => {
+                self.go_on_across(*plan, target, version, parts);
+                return;
+            }
             Kind::Exec(plan) => {
                 self.finish_exec(plan, target, version, parts);
                 return;

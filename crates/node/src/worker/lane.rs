@@ -20,7 +20,7 @@ use crate::partition::State;
 use crate::routing::Routing;
 use crate::spot::Spot;
 use crate::stats::Counter;
-use crate::target::{Delivery, Key, Owner, Target};
+use crate::target::{Delivery, Key, Owner, Target, wakes};
 use commands::express::{self, Client, Express};
 use commands::session::ReplyMode;
 use commands::{Args, Command, Placed, ReadCtx, Run, WriteCtx};
@@ -28,7 +28,7 @@ use protocol::{Reply, Version};
 use smallvec::SmallVec;
 use std::ops::Range;
 use std::sync::atomic::Ordering;
-use stdx::{Epoch, Mono, PartitionId};
+use stdx::{Epoch, Mono, PartitionId, Wall};
 use store::Garbage;
 
 /// A longer command or reply is the last of its run, so that the clock tells how long it took.
@@ -118,6 +118,9 @@ pub(super) struct Closing<'w> {
     pub(super) target: Target,
     pub(super) to_come: RepliesToCome,
     pub(super) garbage: SmallVec<[Garbage; 1]>,
+    pub(super) wall: Wall,
+    /// Clients who wait for data and may find some now.
+    pub(super) woken: Vec<Target>,
 }
 
 impl Worker {
@@ -189,6 +192,8 @@ impl Worker {
                 now: self.now,
                 wait_for_in_sync: self.shared.config.wait_for_in_sync,
                 garbage: SmallVec::new(),
+                wall: self.wall,
+                woken: Vec::new(),
             },
         };
         for step in ahead.several(steps).iter().take_while(|step| step.brief) {
@@ -210,7 +215,8 @@ impl Worker {
         }
         let Lane { closing, lookups, lock, .. } = lane;
         drop(lock);
-        drop(closing);
+        closing.garbage.into_iter().for_each(|garbage| self.shared.free(garbage));
+        self.deliveries.extend(closing.woken.into_iter().map(wakes));
         if away.sent > 0 {
             stats.add(Counter::Forwarded, away.sent);
         }
@@ -235,6 +241,7 @@ impl Worker {
             && !(0..TIMED_RUN_US).contains(&slow_us)
             && !self.shared.is_paused.load(Ordering::Acquire)
             && !self.shared.is_loading.load(Ordering::Acquire)
+            && !self.wanted_events().is_on()
             && !self.is_out_of_memory()
             && self.shared.may_serve(self.now)
     }
@@ -333,7 +340,7 @@ impl Lane<'_> {
             self.lookups.1 += u64::from(!hit);
         } else {
             let value = value()?;
-            let access = &mut access(spot.partition, state);
+            let access = &mut access(spot.partition, state, false);
             express::set(access, self.client, (key, value), spot.locator, &mut reply);
         }
         Some(self.closing.conclude(state, self.client.db, spot))
@@ -379,7 +386,7 @@ impl Lane<'_> {
         out: &mut Vec<u8>,
     ) -> Option<Closed> {
         let state = self.lock.go(self.cells, spot.partition).filter(|state| state.serves(reign))?;
-        let mut access = [access(spot.partition, state)];
+        let mut access = [access(spot.partition, state, false)];
         let placed = [Placed { key: args.at(1), locator: spot.locator, access: 0 }];
         let mut reply = Reply::new(out, self.version);
         let (partitions, Client { db, touch, now }) = (self.cells.len(), self.client);
@@ -445,6 +452,9 @@ impl Closing<'_> {
     fn tidy(&mut self, state: &mut State, spot: &Spot) {
         if state.store.has_garbage() {
             self.garbage.push(state.store.take_garbage());
+        }
+        if !state.blocked.is_empty() {
+            state.blocked.wake(&state.store, self.wall, &mut self.woken);
         }
         if state.has_peers() && !std::mem::replace(&mut state.pump_queued, true) {
             self.pump.push(spot.partition);

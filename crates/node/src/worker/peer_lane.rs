@@ -17,7 +17,7 @@ use crate::connection::{HeldReply, RepliesToCome};
 use crate::frame::{self, Brief, Status};
 use crate::journal::HeldAnswer;
 use crate::spot::Spot;
-use crate::target::{Delivery, Key, Owner, Target};
+use crate::target::{Delivery, Key, Owner, Target, wakes};
 use commands::express::{Client, Express};
 use commands::{Args, Command};
 use replication::Message;
@@ -136,7 +136,7 @@ impl Worker {
     fn run_requests(&mut self, key: Key, requests: &[Brief<'_>], spots: &[Spot]) -> usize {
         let may_serve = !self.held_links.contains_key(&key) && self.shared.may_serve(self.now);
         // The ordinary way says so to those that need room.
-        let may_serve = may_serve && !self.is_out_of_memory();
+        let may_serve = may_serve && !self.wanted_events().is_on() && !self.is_out_of_memory();
         let link = self.links.get_mut(key).filter(|link| may_serve && link.refused.is_empty());
         let Some(link) = link else { return 0 };
         let mut out = std::mem::take(&mut link.scratch);
@@ -189,6 +189,8 @@ impl Worker {
                 now: self.now,
                 wait_for_in_sync: self.shared.config.wait_for_in_sync,
                 garbage: SmallVec::new(),
+                wall: self.wall,
+                woken: Vec::new(),
             },
         };
         let mut known = None;
@@ -209,7 +211,8 @@ impl Worker {
         }
         let Lane { closing, lookups, lock, .. } = lane;
         drop(lock);
-        drop(closing);
+        closing.garbage.into_iter().for_each(|garbage| self.shared.free(garbage));
+        self.deliveries.extend(closing.woken.into_iter().map(wakes));
         if !replies.is_empty() {
             let started = std::mem::replace(&mut self.now, self.shared.clock.mono());
             tally.close(self.now.0 - started.0, lookups);
@@ -283,7 +286,7 @@ impl Worker {
             }
         }
         drop(lock);
-        drop(garbage);
+        garbage.into_iter().for_each(|garbage| self.shared.free(garbage));
         held.into_iter().for_each(|answer| self.shared.hold_answer(answer));
     }
 

@@ -4,7 +4,7 @@ use super::dispatch::{Meta, Outcome, find};
 use super::{OUT_OF_MEMORY, Worker};
 use crate::connection::HeldReply;
 use crate::execute::Refusal;
-use crate::frame::{self, Request, RequestRef, Route, Scope, Status};
+use crate::frame::{self, Request, RequestRef, Route, Status};
 use crate::target::{Delivery, Key, Owner, Target};
 use commands::{Args, Flags};
 use protocol::Reply;
@@ -94,9 +94,7 @@ impl Worker {
                 Reply::new(&mut out, request.version).error(OUT_OF_MEMORY);
                 Ok(Outcome::Ready)
             }
-            Some(command)
-                if matches!(request.scope, Scope::Node | Scope::Users) || !routes.routes.is_empty() =>
-            {
+            Some(command) if request.scope.is_for_node() || !routes.routes.is_empty() => {
                 let result = self.run_here(command, args, &meta, &routes.routes, target, &mut out);
                 if result.is_ok() {
                     // Running a command on partitions has read the clock at its end, for the lease.

@@ -2,7 +2,7 @@
 
 use super::ahead::{Ahead, Tail};
 use super::dispatch::{Meta, Outcome};
-use super::{OUT_OF_MEMORY, Worker, ahead, dispatch};
+use super::{OUT_OF_MEMORY, Worker, ahead, dispatch, transaction};
 use crate::connection::{Connection, OPEN_REPLIES_MAX, Queued};
 use crate::eviction::Room;
 use crate::frame::{Scope, Words};
@@ -160,7 +160,13 @@ impl Worker {
         let command = match self.admit(connection, args, command) {
             Ok(command) => command,
             Err(error) => {
-                if let Some(transaction) = &mut connection.transaction {
+                if error.starts_with(texts::EXEC_REFUSED) {
+                    // Tokens of a pipelined WATCH that come later would outlive it.
+                    if connection.in_flight > 0 {
+                        return Next::Wait;
+                    }
+                    transaction::end_transaction(connection);
+                } else if let Some(transaction) = &mut connection.transaction {
                     transaction.spoiled = true;
                 }
                 self.answer_error(connection, &error, mode);

@@ -202,28 +202,13 @@ impl Worker {
         let mut partitions: Vec<PartitionId> =
             watches.iter().map(|watched| PartitionId::of_key(&watched.key, count)).collect();
         let mut words = encode_watches(&watches);
-        let mut entries = Vec::with_capacity(transaction.queue.len());
-        for Queued { command, db, words: queued } in transaction.queue {
-            let list: SmallVec<[&[u8]; 16]> = queued.iter().collect();
-            let args = Args::new(&list);
-            if let Err(denial) = check_command(&connection.session.user, command, args) {
-                self.note_denial(connection, &denial, LogContext::Multi);
-                entries.push(Entry::Refused(denial.error_in_exec()));
-            } else if is_keyed(command) {
-                partitions.extend(
-                    command
-                        .key_positions(args)
-                        .filter_map(|index| args.get(index))
-                        .map(|key| PartitionId::of_key(key, count)),
-                );
-                words.push(&command_header(db, list.len()));
-                list.iter().for_each(|word| words.push(word));
-                entries.push(Entry::Keyed);
-            } else {
-                drop(list);
-                entries.push(Entry::Here { command, db, words: queued });
-            }
-        }
+        let keyed = (&mut partitions, &mut words);
+        let refusal = |command: &Command, args: Args<'_>| {
+            let denial = check_command(&connection.session.user, command, args).err()?;
+            self.note_denial(connection, &denial, LogContext::Multi);
+            Some(denial.error_in_exec())
+        };
+        let entries = entries_of(transaction.queue, count, keyed, refusal);
         partitions.sort_unstable();
         partitions.dedup();
         if self.routing.destination(&partitions) == crate::routing::Destination::Split {
@@ -232,12 +217,12 @@ impl Worker {
         let target = self.target(Owner::Connection(key), connection.next_slot());
         connection.in_flight_version = self.routing.version().0;
         let discard = connection.discards(mode);
-        // What comes after EXEC must find the session, and the users, as the transaction leaves them.
-        let is_later = |entry: &Entry| match entry {
+        // What follows must find the database and the protocol that the transaction chooses, and the users that it makes.
+        let is_awaited = |entry: &Entry| match entry {
             Entry::Here { command, .. } => matches!(command.run, Run::Session(_) | Run::Users(_)),
             Entry::Keyed | Entry::Refused(_) => false,
         };
-        connection.await_reply(entries.iter().any(is_later), discard);
+        connection.await_reply(entries.iter().any(is_awaited), discard);
         let version = connection.session.version;
         let plan = ExecPlan { connection: key, entries, keyed: None };
         let gathering = self.gatherings.insert(Gathering::new(target, version, Kind::Exec(plan), 1));
@@ -302,9 +287,11 @@ impl Worker {
                             continue;
                         }
                     };
-                    let mut all: Vec<Access<'_>> =
-                        guards.iter_mut().map(|(id, state)| access(*id, state)).collect();
-                    executor.run(&command.run, &mut all, &[], args, &mut reply);
+                    let mut all: Vec<Access<'_>> = guards
+                        .iter_mut()
+                        .map(|(id, state)| access(*id, state, executor.notes_events))
+                        .collect();
+                    executor.run((command, &command.run), &mut all, &[], args, &mut reply);
                     let positions = command.key_positions(args);
                     keys.extend(positions.filter_map(|index| args.get(index)).map(|key| (*db, key.to_vec())));
                 }
@@ -472,11 +459,41 @@ impl Worker {
     }
 }
 
-fn end_transaction(connection: &mut Connection) {
+pub(super) fn end_transaction(connection: &mut Connection) {
     connection.transaction = None;
     connection.watches.clear();
     (connection.session.in_multi, connection.session.multi_len) = (false, 0);
     connection.session.watching = 0;
+}
+
+/// What is to be done for each queued command: those on keys go to their primary, as `words`, with the `partitions` of their keys.
+/// `refusal` gives the error of one that is no longer allowed.
+fn entries_of(
+    queue: Vec<Queued>,
+    count: u16,
+    (partitions, words): (&mut Vec<PartitionId>, &mut Words),
+    refusal: impl Fn(&Command, Args<'_>) -> Option<String>,
+) -> Vec<Entry> {
+    let mut entries = Vec::with_capacity(queue.len());
+    for Queued { command, db, words: queued } in queue {
+        let list: SmallVec<[&[u8]; 16]> = queued.iter().collect();
+        let args = Args::new(&list);
+        if let Some(error) = refusal(command, args) {
+            entries.push(Entry::Refused(error));
+            continue;
+        }
+        if !is_keyed(command) {
+            drop(list);
+            entries.push(Entry::Here { command, db, words: queued });
+            continue;
+        }
+        let keys = command.key_positions(args).filter_map(|index| args.get(index));
+        partitions.extend(keys.map(|key| PartitionId::of_key(key, count)));
+        words.push(&command_header(db, list.len()));
+        list.iter().for_each(|word| words.push(word));
+        entries.push(Entry::Keyed);
+    }
+    entries
 }
 
 fn is_keyed(command: &Command) -> bool {

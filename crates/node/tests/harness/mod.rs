@@ -293,7 +293,11 @@ fn new_node(setup: &Setup, clock: &Clock, index: usize, book: Option<Arc<book::B
         _ => Limits::default(),
     };
     let proposals = Arc::default();
-    let platform = platform::TestPlatform { limits, proposals: Arc::clone(&proposals) };
+    let platform = platform::TestPlatform {
+        limits,
+        proposals: Arc::clone(&proposals),
+        ..platform::TestPlatform::default()
+    };
     let shared = Shared::new(config, clock.clone(), Arc::new(platform), 7);
     if let Some(book) = &book {
         book.restore(&shared, setup.partitions);

@@ -1,9 +1,11 @@
 //! The process around a node of the harness: no files, no password.
 
 use cluster::map::UserUpdate;
+use commands::events::Events;
 use commands::host::{ConfigError, NodeHealth, SaveError, ShutdownMode};
 use commands::info::InfoData;
 use node::{Limits, Platform, UsersAnswer};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use stdx::NodeId;
 
@@ -12,6 +14,8 @@ pub(crate) struct TestPlatform {
     pub(crate) limits: Limits,
     /// Changes of users that nobody has decided on yet.
     pub(crate) proposals: Arc<Mutex<Vec<(UserUpdate, UsersAnswer)>>>,
+    /// What CONFIG SET has asked for since.
+    pub(crate) events: AtomicU32,
 }
 
 impl Platform for TestPlatform {
@@ -20,6 +24,12 @@ impl Platform for TestPlatform {
     }
 
     fn config_set(&self, pairs: &[(&str, &[u8])]) -> Result<(), ConfigError> {
+        if let [("notify-keyspace-events", letters)] = pairs
+            && let Some(events) = std::str::from_utf8(letters).ok().and_then(Events::parse)
+        {
+            self.events.store(events.bits(), Ordering::Relaxed);
+            return Ok(());
+        }
         let name = pairs.first().map_or(String::new(), |(name, _)| (*name).to_owned());
         Err(ConfigError::Unknown { name })
     }
@@ -33,7 +43,7 @@ impl Platform for TestPlatform {
     }
 
     fn limits(&self) -> Limits {
-        self.limits
+        Limits { events: Events::from_bits(self.events.load(Ordering::Relaxed)), ..self.limits }
     }
 
     fn complete_info(&self, _info: &mut InfoData) {}

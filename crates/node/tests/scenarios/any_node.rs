@@ -141,6 +141,37 @@ fn rule_12_transactions_answer_alike() {
 }
 
 #[test]
+fn rule_12_an_exec_with_arguments_ends_the_transaction() {
+    let mut cluster = Cluster::settled(Setup::default());
+    let client = cluster.connect(0);
+    cluster.check(client, "MULTI", "OK");
+    cluster.check(client, "SET a 1", "QUEUED");
+    let refused = "-EXECABORT Transaction discarded because of: wrong number of arguments for 'exec' command";
+    cluster.check(client, "EXEC now", refused);
+    cluster.check(client, "GET a", "nil");
+    cluster.check(client, "EXEC", "-ERR EXEC without MULTI");
+}
+
+#[test]
+fn rule_12_what_follows_a_transaction_finds_the_database_it_chose() {
+    let mut cluster = Cluster::settled(Setup::default());
+    for node in 0..3 {
+        let client = cluster.connect(node);
+        let script = ["MULTI", "SELECT 2", "EXEC", "SET k two", "SELECT 1", "SET k one", "SELECT 2", "GET k"];
+        script.iter().for_each(|command| cluster.send(client, command));
+        let expected = ["OK", "QUEUED", "[OK]", "OK", "OK", "OK", "OK", "\"two\""];
+        let mut replies = Vec::new();
+        cluster.until("all replies", |cluster| {
+            while let Some(reply) = cluster.reply(client) {
+                replies.push(text(&reply));
+            }
+            replies.len() == expected.len()
+        });
+        assert_eq!(replies, expected);
+    }
+}
+
+#[test]
 fn rule_12_whole_keyspace_from_any_node() {
     let mut cluster = Cluster::settled(Setup::default());
     let clients: Vec<_> = (0..3).map(|node| cluster.connect(node)).collect();

@@ -11,6 +11,7 @@
 
 use super::entry;
 use super::segment::Totals;
+use crate::listpack;
 use crate::memory::{allocation_bytes, slice_bytes};
 
 /// Most bytes of entries in a chunk with more than one: few enough to be moved or walked in a microsecond, and so many that the
@@ -88,7 +89,7 @@ impl Chunk {
     pub(super) fn replace(&mut self, index: usize, element: &[u8]) -> bool {
         let start = self.offset_of(index);
         let Some((former, behind)) = entry::first(&self.entries()[start..]) else { return false };
-        let (listpack_bytes, end) = (entry::listpack_len(former), self.len() - behind.len());
+        let (listpack_bytes, end) = (listpack::element_bytes(former), self.len() - behind.len());
         if self.len() - (end - start) + entry::entry_len(element.len()) > CHUNK_BYTES_MAX {
             return false;
         }
@@ -105,7 +106,7 @@ impl Chunk {
         let (mut rest, mut listpack_bytes) = (&self.entries()[start..], 0);
         for _ in 0..count {
             let (element, behind) = entry::first(rest).expect("a chunk has as many entries as it counts");
-            listpack_bytes += entry::listpack_len(element);
+            listpack_bytes += listpack::element_bytes(element);
             rest = behind;
         }
         let end = self.len() - rest.len();
@@ -160,7 +161,7 @@ impl Chunk {
         let mut rest = entries;
         while let Some((element, behind)) = entry::first(rest) {
             self.count += 1;
-            self.listpack_bytes += entry::listpack_len(element) as u32;
+            self.listpack_bytes += listpack::element_bytes(element) as u32;
             rest = behind;
         }
         self.open(self.len(), self.len(), entries.len()).copy_from_slice(entries);
@@ -170,7 +171,7 @@ impl Chunk {
     fn write(&mut self, start: usize, end: usize, element: &[u8]) {
         entry::write(self.open(start, end, entry::entry_len(element.len())), element);
         self.count += 1;
-        self.listpack_bytes += entry::listpack_len(element) as u32;
+        self.listpack_bytes += listpack::element_bytes(element) as u32;
     }
 
     /// Makes the entries' bytes from `start` to `end` so many, to be written.

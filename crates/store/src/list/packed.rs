@@ -10,7 +10,7 @@
 //! No bytes at all are an empty list of revision 0. There is no way from the right end but through the whole, which is
 //! why it is short.
 
-use super::entry::{read_varint, varint_len, write_varint};
+use crate::varint::{push_bytes, split_bytes, varint_len, write_varint};
 use effect::Elements;
 
 /// Most bytes of a packed list. What is longer pays for the parts of the large form with a small share of its own.
@@ -64,10 +64,7 @@ pub(crate) fn put_whole_packed(packed: &mut Vec<u8>, whole: Elements<'_>) -> boo
     packed.clear();
     packed.extend_from_slice(&revision.to_le_bytes());
     for element in elements {
-        let at = packed.len();
-        packed.resize(at + varint_len(element.len()), 0);
-        write_varint(&mut packed[at..], element.len());
-        packed.extend_from_slice(element);
+        push_bytes(packed, element);
     }
     true
 }
@@ -83,19 +80,12 @@ pub(super) fn entries(packed: &[u8]) -> &[u8] {
     packed.get(REVISION_BYTES..).unwrap_or_default()
 }
 
-/// The first element of these entries, and the entries behind it.
-#[inline]
-pub(super) fn first(entries: &[u8]) -> Option<(&[u8], &[u8])> {
-    let (length, length_len) = read_varint(entries)?;
-    entries.get(length_len..)?.split_at_checked(length)
-}
-
 /// Passes over `count` entries or all that there are: how many bytes and how many entries.
 #[inline]
 pub(super) fn skip(entries: &[u8], count: usize) -> (usize, usize) {
     let (mut rest, mut passed) = (entries, 0);
     while passed < count
-        && let Some((_, behind)) = first(rest)
+        && let Some((_, behind)) = split_bytes(rest)
     {
         rest = behind;
         passed += 1;

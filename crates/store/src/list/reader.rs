@@ -4,6 +4,7 @@ use super::chunk::Chunk;
 use super::packed::{self, PACKED_ENTRIES_MAX};
 use super::segment::Segment;
 use super::{List, entry};
+use crate::varint::split_bytes;
 use std::collections::vec_deque;
 use std::iter::FusedIterator;
 
@@ -111,7 +112,7 @@ impl<'a> Iterator for Iter<'a> {
     fn next(&mut self) -> Option<&'a [u8]> {
         match &mut self.0 {
             Forward::Packed(rest) => {
-                let (element, behind) = packed::first(rest)?;
+                let (element, behind) = split_bytes(rest)?;
                 *rest = behind;
                 Some(element)
             }
@@ -183,7 +184,7 @@ impl<'a> Ends<'a> {
         let (mut starts, mut left, mut rest) = ([0; PACKED_ENTRIES_MAX], 0, entries);
         while left <= index
             && let Some(start) = starts.get_mut(left)
-            && let Some((_, behind)) = packed::first(rest)
+            && let Some((_, behind)) = split_bytes(rest)
         {
             *start = (entries.len() - rest.len()) as u16;
             left += 1;
@@ -195,6 +196,6 @@ impl<'a> Ends<'a> {
     fn next(&mut self) -> Option<&'a [u8]> {
         self.left = self.left.checked_sub(1)?;
         let start = usize::from(self.starts[self.left]);
-        packed::first(&self.entries[start..]).map(|(element, _)| element)
+        split_bytes(&self.entries[start..]).map(|(element, _)| element)
     }
 }

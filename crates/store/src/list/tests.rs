@@ -1,6 +1,7 @@
 //! Lists against a deque of byte strings under every shape of splice, and what they promise about memory.
 
 use super::*;
+use crate::listpack;
 use stdx::Random;
 
 /// A list in either form and what it has to be.
@@ -71,7 +72,7 @@ impl List {
                 let (mut rest, mut count, mut listpack_bytes) = (chunk.entries(), 0, 0);
                 while let Some((element, behind)) = entry::first(rest) {
                     (rest, count) = (behind, count + 1);
-                    listpack_bytes += entry::listpack_len(element);
+                    listpack_bytes += listpack::element_bytes(element);
                 }
                 assert!(rest.is_empty() && count > 0);
                 assert!(chunk.len() <= chunk::CHUNK_BYTES_MAX || count == 1);

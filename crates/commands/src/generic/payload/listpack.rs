@@ -13,7 +13,7 @@ use super::Reader;
 const END: u8 = 0xff;
 /// First byte of a long length of the entry before, in a ziplist.
 const LONG_BEFORE: u8 = 0xfe;
-const LISTPACK_HEAD_BYTES: usize = 6;
+pub(super) const LISTPACK_HEAD_BYTES: usize = 6;
 const ZIPLIST_HEAD_BYTES: usize = 10;
 
 /// The entries of a listpack; `None` if it is damaged.
@@ -60,7 +60,7 @@ fn listpack_entry(first: u8, reader: &mut Reader<'_>) -> Option<Vec<u8>> {
 }
 
 /// Bytes of the length of an entry that is written behind it.
-fn backward_bytes(entry_bytes: usize) -> usize {
+pub(super) fn backward_bytes(entry_bytes: usize) -> usize {
     match entry_bytes {
         0..=127 => 1,
         128..=16_382 => 2,

@@ -15,8 +15,11 @@
 
 mod collections;
 mod listpack;
+mod listpack_writer;
+mod streams;
 
 pub use collections::dump_collection;
+pub use streams::dump_stream;
 
 use effect::{ElementsBuilder, Kind};
 use stdx::limits::BULK_BYTES_MAX;
@@ -94,6 +97,9 @@ pub fn restore(payload: &[u8]) -> Result<Restored, PayloadError> {
     let value = match reader.byte() {
         Some(TYPE_STRING) => reader.string().map(Restored::String),
         Some(TYPE_FILTER) => reader.string().filter(|bytes| is_whole(bytes)).map(Restored::Filter),
+        Some(code) if streams::is_stream(code) => {
+            streams::restore(code, &mut reader).map(|elements| Restored::Collection(Kind::Stream, elements))
+        }
         Some(code) => collections::restore(code, &mut reader)
             .map(|(kind, elements)| Restored::Collection(kind, elements)),
         None => None,
