@@ -74,7 +74,7 @@ impl UserState {
                 }
                 // From a version that knows more: better nothing than too much.
                 Some(text) if users.put_described(&name, &text).is_err() => {
-                    users.put(User::new(&name, false))
+                    users.put(User::new(&name, false));
                 }
                 Some(_) => {}
             }

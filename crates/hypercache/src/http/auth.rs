@@ -45,8 +45,9 @@ fn presented(gate: &dyn Gate, given: &[u8]) -> Option<Arc<User>> {
     let credential = credential.trim_ascii();
     // RFC 9110, section 11.1: schemes are compared without case.
     if scheme.eq_ignore_ascii_case(b"bearer") {
-        let named = || split(credential).and_then(|(user, password)| gate.admits(user, password));
-        return gate.admits(DEFAULT_USER, credential).or_else(named);
+        // The named user first: a default user without a password would take everything for one.
+        let named = split(credential).and_then(|(user, password)| gate.admits(user, password));
+        return named.or_else(|| gate.admits(DEFAULT_USER, credential));
     }
     if !scheme.eq_ignore_ascii_case(b"basic") {
         return None;
