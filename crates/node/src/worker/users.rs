@@ -182,6 +182,23 @@ impl Worker {
         self.refused(Refused::command(denial, user, context, client.trim_end().to_owned()));
     }
 
+    /// The error of a command that has waited for data, if the user who waits may run it no longer.
+    pub(super) fn refusal_of_blocked(
+        &self,
+        target: Target,
+        command: &Command,
+        args: Args<'_>,
+    ) -> Option<String> {
+        let Owner::Connection(key) = target.owner else { return None };
+        // While it is being served, it was checked a moment ago.
+        let connection = self.connections.get(key)?.as_deref()?;
+        let users = self.shared.users.users();
+        let user = users.get(connection.session.user.name())?;
+        let denial = commands::acl::check_command(user, command, args).err()?;
+        self.note_denial(connection, &denial, LogContext::Toplevel);
+        Some(denial.error(user))
+    }
+
     /// Whether `user` may run a command that comes from outside the connections; the error is the whole error reply.
     pub(super) fn check_call(&self, user: &User, command: &Command, args: Args<'_>) -> Result<(), String> {
         commands::acl::check_command(user, command, args).map_err(|denial| {

@@ -104,6 +104,23 @@ fn transactions_are_checked_twice() {
 }
 
 #[test]
+fn who_waits_for_data_is_checked_when_it_comes() {
+    let mut cluster = cluster(10);
+    let (admin, client) = (cluster.connect(0), cluster.connect(1));
+    cluster.check(admin, "ACL SETUSER alice on nopass ~* &* +@all", "OK");
+    cluster.check(client, "AUTH alice x", "OK");
+    cluster.send(client, "BLPOP list 0");
+    cluster.run(Duration::from_millis(20));
+    cluster.check(admin, "ACL SETUSER alice -blpop", "OK");
+    cluster.check(admin, "RPUSH list a", "(1)");
+    assert_eq!(
+        text(&cluster.wait(client)),
+        "-NOPERM User alice has no permissions to run the 'blpop' command"
+    );
+    cluster.check(client, "LLEN list", "(1)");
+}
+
+#[test]
 fn a_transaction_can_change_users() {
     let mut cluster = cluster(6);
     let client = cluster.connect(1);
