@@ -10,6 +10,8 @@ import time
 import redis
 from redis.cluster import RedisCluster
 
+from redis_py_types import all_types
+
 HOST = "127.0.0.1"
 PUBSUB_SECONDS_MAX = 5
 
@@ -148,6 +150,7 @@ def plain(port, other_port, protocol):
     check(f"{mode}: binary values", binary.get(f"{base}:binary") == value)
     filters(client, other, base, mode)
     pieces(binary, base, mode)
+    all_types(check, client, other, base, mode)
     publishes(client, other, f"{base}:channel", mode)
     transactions(client, other, base, mode)
 

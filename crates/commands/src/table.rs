@@ -124,9 +124,15 @@ pub struct Blocking {
     /// The words of the same command on some of its keys, given by their positions; `None` if all keys must be at one
     /// primary.
     pub on_some: Option<OnSomeFn>,
+    /// Answers with what the word [`BY_NOW`] in the place of a key's id stands for, for a command on one key: found out once, before the
+    /// first attempt. `None` if there is no such word.
+    pub by_now: Option<ReadFn>,
     /// Whether an attempt takes what it finds, so that one element serves one client only.
     pub takes: bool,
 }
+
+/// What is there when a command that waits begins, as XREAD has it.
+pub const BY_NOW: &[u8] = b"$";
 
 /// See [`Blocking::on_some`].
 pub type OnSomeFn = fn(Args<'_>, &[usize]) -> Vec<Vec<u8>>;

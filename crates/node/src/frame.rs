@@ -50,6 +50,8 @@ pub(crate) enum Scope {
     Watch,
     /// One attempt of a command that may wait for data: its reply is empty if there is none.
     Attempt,
+    /// What a word that stands for the present means: see [`commands::table::Blocking::by_now`].
+    ByNow,
     /// Answered with nothing as soon as an attempt of this command may find something. Its last word is not the command's,
     /// but when the client began to wait.
     Await,
@@ -266,7 +268,8 @@ pub(crate) fn encode_request(out: &mut Vec<u8>, id: u64, era: u64, routes: &[Rou
         Scope::Apply => 9,
         Scope::Event => 10,
         Scope::Wanted => 11,
-        Scope::Users => 12,
+        Scope::ByNow => 12,
+        Scope::Users => 13,
     });
     out.push(request.db);
     out.push(bits_of(request.version, request.touch));
@@ -422,7 +425,8 @@ fn decode_request<'a>(reader: &mut Reader<'a>) -> Result<Frame<'a>, Malformed> {
         9 => Scope::Apply,
         10 => Scope::Event,
         11 => Scope::Wanted,
-        12 => Scope::Users,
+        12 => Scope::ByNow,
+        13 => Scope::Users,
         _ => return Err(Malformed),
     };
     let db = reader.u8()?;

@@ -7,7 +7,7 @@
 //!
 //! That these checks see something is checked too: mistakes are planted in the syncs that compare, and each has to be found.
 
-use effect::{Cause, Effect, Hashes, RecordBuilder};
+use effect::{Cause, Effect, Elements, Hashes, Kind, RecordBuilder};
 use replication::{
     Applier, ChunkSource, Follower, FollowerStage, Log, Message, Primary, Span, SpanDigest, Stage, Syncs,
 };
@@ -288,7 +288,7 @@ impl World {
     }
 
     fn write(&mut self, index: usize) {
-        let (key, kind, now) = (self.random.below(KEYS), self.random.below(20), self.now());
+        let (key, kind, now) = (self.random.below(KEYS), self.random.below(30), self.now());
         self.value += 1;
         let value = self.value;
         let node = &mut self.nodes[index];
@@ -315,6 +315,7 @@ impl World {
                 let hashes = Hashes::new(&hashes);
                 Effect::AddToFilter { db: 1, key: filter.as_bytes(), revision, hashes }
             }
+            20..=29 => return self.write_collection(index, &name, &text),
             1..=3 => Effect::Remove { db: 1, key: noise.as_bytes(), cause: Cause::Deleted },
             4..=10 => {
                 Effect::Splice { db: 1, key: noise.as_bytes(), offset: value % 30, bytes: text.as_bytes() }
@@ -329,6 +330,62 @@ impl World {
         let seq = primary.last();
         self.history.insert(seq, node.store.digest());
         self.written.push((seq, key, value));
+    }
+
+    /// As [`Sim::write`], with a change of a collection beside the string: any kind under any of three keys, so that many meet
+    /// another kind, or one that is gone.
+    fn write_collection(&mut self, index: usize, name: &str, text: &str) {
+        let (now, value) = (self.now(), self.value);
+        let key = format!("c{}", value % 3);
+        let (db, key, choice) = (1, key.as_bytes(), self.random.below(9));
+        let member = format!("m{}", self.random.below(40));
+        let kind = [Kind::Hash, Kind::Set, Kind::SortedSet][self.random.below(3) as usize];
+        let score = (value as f64).to_le_bytes();
+        let node = &mut self.nodes[index];
+        let Role::Primary(primary) = &mut node.role else { return };
+        let revision = match node.store.peek(db, key, node.store.hash(key), NOW).map(|entry| entry.value()) {
+            Some(ValueRef::List(list)) => list.revision(),
+            _ => 0,
+        };
+        let words: &[&[u8]] = match kind {
+            Kind::Hash => &[member.as_bytes(), text.as_bytes()],
+            Kind::SortedSet => &[&score, member.as_bytes()],
+            _ => &[member.as_bytes()],
+        };
+        let (elements, dropped, whole) =
+            (Elements::words(words), [member.as_bytes()], [member.as_bytes(), text.as_bytes()]);
+        let change = match choice {
+            0..=3 => Effect::PutElements { db, key, kind, elements },
+            4 => Effect::DropElements { db, key, kind, elements: Elements::words(&dropped) },
+            5 => Effect::Remove { db, key, cause: Cause::Deleted },
+            6 => Effect::SetCollection {
+                db,
+                key,
+                kind: Kind::Hash,
+                elements: Elements::words(&whole),
+                expire_at: None,
+            },
+            _ => Effect::SpliceList {
+                db,
+                key,
+                revision,
+                index: value % 4,
+                removed: value % 2,
+                elements: Elements::words(&dropped),
+            },
+        };
+        let mut record = RecordBuilder::new();
+        let string =
+            Effect::SetString { db: 0, key: name.as_bytes(), value: text.as_bytes(), expire_at: None };
+        for effect in [string, change] {
+            apply(&mut node.store, &effect);
+            record.push(&effect);
+        }
+        primary.append(record.bytes(), now);
+        let seq = primary.last();
+        self.history.insert(seq, node.store.digest());
+        let number: u64 = name.trim_start_matches('k').parse().expect("the number of the key");
+        self.written.push((seq, number, value));
     }
 
     fn pump(&mut self, index: usize, attach: bool) {

@@ -43,7 +43,10 @@ impl UserTable {
     fn is_result_of(&self, update: &UserUpdate) -> bool {
         self.version == update.expected + 1
             && (!update.replaces || self.whole_since == self.version)
-            && update.users.iter().all(|(name, description)| self.users.get(name).cloned().flatten() == *description)
+            && update
+                .users
+                .iter()
+                .all(|(name, description)| self.users.get(name).cloned().flatten() == *description)
     }
 
     fn bytes(&self) -> usize {

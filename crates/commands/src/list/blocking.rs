@@ -81,6 +81,7 @@ const BLPOP: Blocking = Blocking {
     ready: any_key_ready,
     nothing: null_array,
     on_some: Some(on_some_keys),
+    by_now: None,
     takes: true,
 };
 const BRPOP: Blocking = Blocking { attempt: Run::Write(brpop), ..BLPOP };
@@ -97,6 +98,7 @@ const BLMOVE: Blocking = Blocking {
     ready: source_ready,
     nothing: null_or_null_array,
     on_some: None,
+    by_now: None,
     takes: true,
 };
 const BRPOPLPUSH: Blocking = Blocking { attempt: Run::Write(brpoplpush), wait: keys_then_timeout, ..BLMOVE };

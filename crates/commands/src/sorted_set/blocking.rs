@@ -52,6 +52,7 @@ const BZPOPMIN: Blocking = Blocking {
     ready: |ctx, args| any_ready(ctx, args.tail(1)),
     nothing: null_array,
     on_some: Some(on_some_keys),
+    by_now: None,
     takes: true,
 };
 const BZPOPMAX: Blocking = Blocking { attempt: Run::Write(bzpopmax), ..BZPOPMIN };

@@ -5,7 +5,7 @@ use crate::args::Args;
 use crate::blocking::{null_array, wait};
 use crate::context::{ReadCtx, WriteCtx};
 use crate::error::{CommandError, Outcome, answer, integer};
-use crate::table::{Blocking, Command, Flags, KeyFlags, KeySpec, Keys, Run, Wait};
+use crate::table::{BY_NOW, Blocking, Command, Flags, KeyFlags, KeySpec, Keys, Run, Wait};
 use effect::{Delivery, Items, StreamChange, StreamId};
 use protocol::{Reply, Version};
 use stdx::Wall;
@@ -49,6 +49,7 @@ const XREAD: Blocking = Blocking {
     ready: xread_ready,
     nothing: null_array,
     on_some: Some(on_some_streams),
+    by_now: Some(newest),
     takes: false,
 };
 
@@ -57,6 +58,7 @@ const XREADGROUP: Blocking = Blocking {
     attempt: Run::Write(xreadgroup),
     wait: |args| wait_of(args, true),
     ready: xreadgroup_ready,
+    by_now: None,
     ..XREAD
 };
 
@@ -140,9 +142,7 @@ fn milliseconds(word: &[u8]) -> Outcome<u64> {
 
 fn wait_of(args: Args<'_>, of_group: bool) -> Result<Wait, String> {
     let request = Request::parse(args, of_group).map_err(|error| error.to_string())?;
-    // What `$` means would be another id with every attempt.
-    let block = request.block.filter(|_| !request.ids.contains(&&b"$"[..]));
-    Ok(block.map_or(Wait::No, wait))
+    Ok(request.block.map_or(Wait::No, wait))
 }
 
 /// The same on some of the streams.
@@ -214,12 +214,22 @@ fn read(ctx: &mut ReadCtx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome
 /// The id after which XREAD is to read.
 fn start_of(stream: Option<&Stream>, id: &[u8]) -> Outcome<StreamId> {
     match id {
-        b"$" => Ok(stream.map_or(StreamId::MIN, Stream::last_id)),
+        BY_NOW => Ok(stream.map_or(StreamId::MIN, Stream::last_id)),
         b">" => Err(CommandError::Other(
             "The > ID can be specified only when calling XREADGROUP using the GROUP <group> <consumer> option.",
         )),
         id => ids::exact(id),
     }
+}
+
+/// The id that `$` stands for, of the only stream.
+fn newest(ctx: &mut ReadCtx<'_>, args: Args<'_>, reply: &mut Reply<'_>) {
+    let newest = Request::parse(args, false).and_then(|request| {
+        let key = request.keys.first().copied().unwrap_or_default();
+        start_of(stream_of(ctx.peek(key))?, BY_NOW)
+    });
+    let outcome = newest.map(|id| reply_id(reply, id));
+    answer(reply, outcome);
 }
 
 fn xread_ready(ctx: &mut ReadCtx<'_>, args: Args<'_>) -> bool {

@@ -30,6 +30,8 @@ pub(crate) struct Cluster {
     records: Vec<RecordBuilder>,
     touched: Vec<Vec<(u8, u64)>>,
     log: Vec<Vec<u8>>,
+    /// Where the effects of a command begin in each log.
+    begins: Vec<Vec<usize>>,
     ran: BTreeSet<&'static str>,
 }
 
@@ -46,6 +48,7 @@ impl Cluster {
             records: (0..count).map(|_| RecordBuilder::new()).collect(),
             touched: vec![Vec::new(); count],
             log: vec![Vec::new(); count],
+            begins: vec![Vec::new(); count],
             ran: BTreeSet::new(),
         }
     }
@@ -223,6 +226,7 @@ impl Cluster {
             for effect in effect::decode(&bytes) {
                 rendered.push(render_effect(&effect.expect("what was encoded decodes")));
             }
+            self.begins[id].push(self.log[id].len());
             self.log[id].extend_from_slice(&bytes);
         }
         rendered
@@ -233,15 +237,35 @@ impl Cluster {
         digest(&self.stores)
     }
 
+    /// What partitions hold that begin as these are in the end, and then see the last part of their effects once more: as at a
+    /// start from a snapshot that was taken while its log went on.
+    pub(crate) fn overlapped_digest(&self, random: &mut Random) -> Vec<String> {
+        let mut stores = Vec::new();
+        for (id, (store, log)) in self.stores.iter().zip(&self.log).enumerate() {
+            let mut copy = Partition::new(2_000 + id as u64);
+            store.for_each(&mut |effect| self.apply(&mut copy, &effect));
+            let begins = &self.begins[id];
+            let begin = begins.get(random.below(begins.len().max(1) as u64) as usize).copied().unwrap_or(0);
+            for effect in effect::decode(&log[begin..]) {
+                self.apply(&mut copy, &effect.expect("what was encoded decodes"));
+            }
+            stores.push(copy);
+        }
+        digest(&stores)
+    }
+
+    fn apply(&self, store: &mut Partition, effect: &Effect<'_>) {
+        let hash = effect.key().map_or(0, |key| store.hash(key));
+        store.apply(effect, hash, self.now);
+    }
+
     /// What partitions hold that have seen nothing but this cluster's effects.
     pub(crate) fn replayed_digest(&self) -> Vec<String> {
         let mut stores: Vec<Partition> =
             (0..u64::from(self.partitions)).map(|id| Partition::new(1_000 + id)).collect();
         for (store, log) in stores.iter_mut().zip(&self.log) {
             for effect in effect::decode(log) {
-                let effect = effect.expect("what was encoded decodes");
-                let hash = effect.key().map_or(0, |key| store.hash(key));
-                store.apply(&effect, hash, self.now);
+                self.apply(store, &effect.expect("what was encoded decodes"));
             }
         }
         digest(&stores)

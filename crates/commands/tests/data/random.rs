@@ -234,6 +234,9 @@ fn spread_does_not_matter() {
         }
         assert_eq!(whole.digest(), whole.replayed_digest(), "seed {seed}");
         assert_eq!(many.digest(), many.replayed_digest(), "seed {seed}");
+        for _ in 0..5 {
+            assert_eq!(whole.digest(), whole.overlapped_digest(&mut random), "seed {seed}");
+        }
     }
     assert!(effects_seen > 5_000, "the programs do something: {effects_seen}");
 }

@@ -5,6 +5,7 @@
 //! damaged one made. So a key of such a partition may have an older value, or be there again although it was deleted; the
 //! outcome says which partitions that concerns. All data is in memory meanwhile, as in the node.
 
+use commands::generic::payload::{dump_collection, dump_filter};
 use effect::{Effect, Elements, Kind};
 use persistence::{Damage, Disk, Plan, Progress, RecoveryError, RecoverySink, Share};
 use std::collections::BTreeMap;
@@ -45,8 +46,8 @@ pub(crate) struct Extracted {
     pub(crate) partial: Vec<Partial>,
 }
 
-/// Writes the commands that make what `disk` holds to `out`: SELECT, SET, for filters RESTORE, for
-/// collections the commands that add to them. Changes nothing on the disk.
+/// Writes the commands that make what `disk` holds to `out`: SELECT, SET, for filters and streams RESTORE, for
+/// other collections the commands that add to them. Changes nothing on the disk.
 ///
 /// # Errors
 /// If the disk cannot be read, or `out` cannot be written.
@@ -169,9 +170,7 @@ impl CommandWriter<'_> {
             }
             Effect::SetFilter { key, filter, .. } => match Filter::decode(filter) {
                 Ok(whole) if !matches!(whole, Filter::Loading(_)) => {
-                    let payload = commands::generic::payload::dump_filter(&whole);
-                    let words = [&b"RESTORE"[..], key, deadline.as_bytes(), &payload, b"REPLACE", b"ABSTTL"];
-                    self.command(db, &words)
+                    self.restore(db, key, &deadline, &dump_filter(&whole))
                 }
                 _ => {
                     self.done.keys -= 1;
@@ -179,6 +178,13 @@ impl CommandWriter<'_> {
                     Ok(())
                 }
             },
+            Effect::SetCollection { key, kind: Kind::Stream, elements, .. } => {
+                // Only as a whole does a stream keep its groups with all that is pending.
+                match dump_collection(Kind::Stream, elements) {
+                    Some(payload) => self.restore(db, key, &deadline, &payload),
+                    None => Ok(()),
+                }
+            }
             Effect::SetCollection { key, kind, elements, .. } => {
                 self.collection(db, key, kind, elements)?;
                 if expire_at.is_none() {
@@ -188,6 +194,10 @@ impl CommandWriter<'_> {
             }
             _ => Ok(()),
         }
+    }
+
+    fn restore(&mut self, db: u8, key: &[u8], deadline: &str, payload: &[u8]) -> io::Result<()> {
+        self.command(db, &[b"RESTORE", key, deadline.as_bytes(), payload, b"REPLACE", b"ABSTTL"])
     }
 
     /// The commands that make a collection, of bounded length each.
@@ -282,5 +292,22 @@ mod tests {
         let commands: [&[&str]; 3] =
             [&["DEL", "z"], &["ZADD", "z", "0.5", "a", "inf", "b"], &["PEXPIREAT", "z", "101"]];
         check(&[set], &commands, 0);
+        let elements = Elements::words(&[&[5, 0, 0, 0, 0, 0, 0, 0], b"a", b"b"]);
+        let set = Effect::SetCollection { db: 0, key: b"l", kind: Kind::List, elements, expire_at: None };
+        check(&[set], &[&["DEL", "l"], &["RPUSH", "l", "a", "b"]], 0);
+    }
+
+    #[test]
+    fn a_stream_is_restored_as_a_whole() {
+        let (id, fields) = (effect::StreamId { ms: 1, seq: 0 }, Elements::words(&[b"f", b"v"]));
+        let change = effect::StreamChange::Append { id, fields };
+        let mut out = Vec::new();
+        let mut partition = Partition::new(HASH_SEED);
+        partition.apply(&Effect::ChangeStream { db: 0, key: b"s", change }, partition.hash(b"s"), Wall(1));
+        let done = Extracted::default();
+        let mut writer = CommandWriter { out: &mut out, now: Wall(100), db: 0, bytes: Vec::new(), done };
+        writer.partition(&partition).expect("memory takes everything");
+        assert!(out.starts_with(b"*6\r\n$7\r\nRESTORE\r\n$1\r\ns\r\n$1\r\n0\r\n"));
+        assert!(out.ends_with(b"$7\r\nREPLACE\r\n$6\r\nABSTTL\r\n"));
     }
 }

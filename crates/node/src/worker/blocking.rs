@@ -1,6 +1,7 @@
 //! Commands that wait for data (BLPOP and its like).
 //!
 //! ```text
+//!  (first, for XREAD: what `$` stands for)
 //!  attempt: the keys of one primary after the other  -- found something -->  the reply
 //!     ^                    | nothing at all
 //!     |                    v
@@ -20,9 +21,9 @@ use crate::routing::Destination;
 use crate::target::{Delivery, Key, Owner, Target, wakes};
 use commands::across::across;
 use commands::host::Unblock;
-use commands::table::{Blocking, Wait};
+use commands::table::{BY_NOW, Blocking, Wait};
 use commands::{Args, Command};
-use protocol::{Reply, Version};
+use protocol::{Reply, Value, Version};
 use smallvec::SmallVec;
 use std::cmp::Reverse;
 use std::sync::atomic::Ordering;
@@ -55,6 +56,8 @@ pub(super) struct Blocked {
 }
 
 enum State {
+    /// What the present is, for the keys at these positions, is being asked, one after the other.
+    FindingOut(Vec<usize>),
     /// An attempt at the part of this number is under way.
     Attempting(usize),
     /// An attempt found something; the reply waits for so many commits.
@@ -96,7 +99,7 @@ impl Worker {
                 Reply::new(out, meta.version).error(super::dispatch::CROSS_SLOT);
                 return Some(Outcome::Ready);
             }
-            Destination::Here => {
+            Destination::Here if !names_present(blocking, args) => {
                 let mark = out.len();
                 let routes: Routes = partitions.iter().map(|id| self.routing.route(*id)).collect();
                 let meta = Meta { scope: Scope::Attempt, ..*meta };
@@ -105,7 +108,7 @@ impl Worker {
                     return Some(outcome);
                 }
             }
-            Destination::There(_) | Destination::Split => {}
+            Destination::Here | Destination::There(_) | Destination::Split => {}
         }
         let blocked = Blocked {
             command,
@@ -127,8 +130,49 @@ impl Worker {
             self.blocked_connections.insert(connection, key);
         }
         self.note_blocked(target, true);
-        self.begin_round(key);
+        let positions: Vec<usize> =
+            if names_present(blocking, args) { command.key_positions(args).collect() } else { Vec::new() };
+        self.find_out(key, positions);
         Some(Outcome::Held)
+    }
+
+    /// Asks for what the present is of the keys at these positions, then begins to attempt.
+    fn find_out(&mut self, key: Key, mut positions: Vec<usize>) {
+        let deadline = self.deadline();
+        let Some(blocked) = self.blocked.get_mut(key) else { return };
+        let (command, request) = (blocked.command, blocked.request.clone());
+        let words: SmallVec<[&[u8]; 16]> = request.words.iter().collect();
+        let args = Args::new(&words);
+        let keys = command.key_positions(args).count();
+        let is_asked = |position: &usize| args.get(position + keys) == Some(BY_NOW);
+        while positions.last().is_some_and(|position| !is_asked(position)) {
+            positions.pop();
+        }
+        let (Some(position), Some(on_some)) = (positions.last(), blocked.blocking.on_some) else {
+            return self.begin_round(key);
+        };
+        let asked = on_some(args, &[*position]);
+        blocked.state = State::FindingOut(positions);
+        let round = blocked.round;
+        let words = Words::copy_of(&asked.iter().map(Vec::as_slice).collect::<Vec<_>>());
+        let request = Request { scope: Scope::ByNow, words, ..request.clone() };
+        self.send_part(key, round, &request, deadline);
+    }
+
+    /// The answer to the last question of [`Worker::find_out`].
+    fn found_out(&mut self, key: Key, reply: Vec<u8>) {
+        let Ok(Some((Value::Bulk(id), _))) = protocol::decode(&reply) else {
+            return self.answer_blocked(key, reply);
+        };
+        let Some(blocked) = self.blocked.get_mut(key) else { return };
+        let State::FindingOut(positions) = &mut blocked.state else { return };
+        let Some(position) = positions.pop() else { return };
+        let positions = std::mem::take(positions);
+        let mut words: Vec<&[u8]> = blocked.request.words.iter().collect();
+        let keys = blocked.command.key_positions(Args::new(&words)).count();
+        words[position + keys] = &id;
+        blocked.request.words = Words::copy_of(&words);
+        self.find_out(key, positions);
     }
 
     /// Routes the keys anew and attempts the first part.
@@ -181,11 +225,17 @@ impl Worker {
         let Some(blocked) = self.blocked.get_mut(key) else { return };
         let Some(words) = blocked.parts.get(part).cloned() else { return self.await_data(key) };
         blocked.state = State::Attempting(part);
-        let (command, round) = (blocked.command, blocked.round);
+        let round = blocked.round;
         let request = Request { words, ..blocked.request.clone() };
+        self.send_part(key, round, &request, deadline);
+    }
+
+    /// Runs a request of a blocked client here or elsewhere; the answer is delivered to it.
+    fn send_part(&mut self, key: Key, round: u64, request: &Request, deadline: Mono) {
         let target = self.target(Owner::Blocked(key), round);
         let list: SmallVec<[&[u8]; 16]> = request.words.iter().collect();
-        let meta = meta_of(&request, deadline);
+        let meta = meta_of(request, deadline);
+        let Some(command) = super::dispatch::find(request.scope, Args::new(&list)) else { return };
         let mut out = Vec::new();
         match self.submit(command, Args::new(&list), &meta, target, &mut out) {
             Outcome::Ready => self.deliveries.push_back((target, Delivery::Bytes(out))),
@@ -272,6 +322,7 @@ impl Worker {
                 self.attempt_part(key, next);
             }
             (State::Attempting(_), Delivery::Bytes(reply)) => self.answer_blocked(key, reply),
+            (State::FindingOut(_), Delivery::Bytes(reply)) => self.found_out(key, reply),
             (State::Awaiting { .. }, Delivery::Bytes(_)) => {
                 self.cancel_awaits(key);
                 self.begin_round(key);
@@ -283,13 +334,22 @@ impl Worker {
                     self.answer_blocked(key, reply);
                 }
             }
-            (_, Delivery::Unconfirmed { wrote }) => self.answer_blocked(key, unconfirmed(wrote).to_vec()),
-            (_, Delivery::Bytes(_) | Delivery::Released) => {}
+            (State::Gated { .. }, Delivery::Unconfirmed { wrote }) => {
+                self.answer_blocked(key, unconfirmed(wrote).to_vec());
+            }
+            // Of an attempt that has found nothing.
+            (_, Delivery::Bytes(_) | Delivery::Released | Delivery::Unconfirmed { .. }) => {}
         }
     }
 
     /// An attempt has found something that waits for commits.
     pub(super) fn gate_blocked(&mut self, key: Key, reply: Vec<u8>, gates: u32) {
+        if reply.is_empty() {
+            // It has found nothing, and nothing need be confirmed for that.
+            let round = self.blocked.get(key).map_or(0, |blocked| blocked.round);
+            let target = self.target(Owner::Blocked(key), round);
+            return self.deliveries.push_back(wakes(target));
+        }
         if let Some(blocked) = self.blocked.get_mut(key) {
             blocked.state = State::Gated { reply, gates };
         }
@@ -309,7 +369,7 @@ impl Worker {
         let Some(blocked) = self.blocked.get_mut(key) else { return };
         match blocked.state {
             State::Awaiting { .. } => self.answer_nothing(key, end),
-            State::Attempting(_) => blocked.end = Some(end),
+            State::Attempting(_) | State::FindingOut(_) => blocked.end = Some(end),
             State::Gated { .. } => {}
         }
     }
@@ -465,6 +525,11 @@ impl Worker {
             connection.active = true;
         }
     }
+}
+
+/// Whether the words stand for what is there now, which has to be found out before.
+fn names_present(blocking: &Blocking, args: Args<'_>) -> bool {
+    blocking.by_now.is_some() && args.iter().any(|word| word == BY_NOW)
 }
 
 fn meta_of(request: &Request, deadline: Mono) -> Meta<'_> {

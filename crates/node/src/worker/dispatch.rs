@@ -13,6 +13,7 @@ use crate::stats::Counter;
 use crate::target::{Delivery, Owner, Target, wakes};
 use commands::across;
 use commands::generic::scan;
+use commands::table::Blocking;
 use commands::{Args, Command, Gather, Run};
 use protocol::{Reply, Version};
 use smallvec::SmallVec;
@@ -142,6 +143,7 @@ impl Worker {
                 | Scope::Watch
                 | Scope::Partitions
                 | Scope::Attempt
+                | Scope::ByNow
                 | Scope::Fetch
                 | Scope::Apply,
                 _,
@@ -318,6 +320,12 @@ impl Worker {
             }
             (Scope::Cancel, _) => {
                 return self.run_cancel(command, args, meta, routes, target);
+            }
+            (Scope::ByNow, Run::Blocking(Blocking { by_now: Some(by_now), .. })) => {
+                self.executor(meta, target, |executor| {
+                    let mut reply = Reply::new(out, meta.version);
+                    executor.keys(command, &Run::Read(*by_now), (args, &[]), routes, &mut reply)
+                })?
             }
             (Scope::Fetch, _) => self.executor(meta, target, |executor| {
                 let mut reply = Reply::new(out, meta.version);
@@ -547,7 +555,9 @@ pub(super) fn find(scope: Scope, args: Args<'_>) -> Option<&'static Command> {
         Scope::Transaction => commands::table::lookup(b"exec"),
         Scope::Watch => commands::table::lookup(b"watch"),
         Scope::Users => commands::table::lookup(b"acl|setuser"),
-        Scope::Keys | Scope::Partitions | Scope::Node | Scope::Attempt => commands::find(args).ok(),
+        Scope::Keys | Scope::Partitions | Scope::Node | Scope::Attempt | Scope::ByNow => {
+            commands::find(args).ok()
+        }
         // Their key is where those have theirs.
         Scope::Fetch => commands::table::lookup(b"dump"),
         Scope::Apply => commands::table::lookup(b"restore"),

@@ -118,6 +118,8 @@ impl Worker {
         };
         match result {
             Ok(Outcome::Ready) => self.respond(key, target.slot, Status::Done, &out),
+            // An attempt that has found nothing: there is nothing to be confirmed.
+            Ok(Outcome::Gated(_)) if out.is_empty() => self.respond(key, target.slot, Status::Done, &out),
             Ok(Outcome::Gated(gates)) => {
                 if let Some(link) = self.links.get_mut(key) {
                     link.gated.insert(target.slot, (HeldReply::from_slice(&out), gates));

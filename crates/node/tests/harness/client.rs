@@ -19,7 +19,7 @@ pub(crate) struct Client {
     outgoing: Vec<u8>,
     /// Received and not yet a whole reply.
     incoming: Vec<u8>,
-    pub(crate) replies: VecDeque<Value>,
+    replies: VecDeque<Value>,
     pub(crate) is_open: bool,
 }
 

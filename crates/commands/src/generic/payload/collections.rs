@@ -36,14 +36,14 @@ const SCORE_NAN: u8 = 253;
 const SCORE_INFINITY: u8 = 254;
 const SCORE_MINUS_INFINITY: u8 = 255;
 
-/// The payload of a collection, as [`effect::Effect::SetCollection`] has it; `None` of a kind that has no payload.
+/// The payload of a collection, as [`effect::Effect::SetCollection`] has it; `None` if it is none.
 pub fn dump_collection(kind: Kind, elements: Elements<'_>) -> Option<Vec<u8>> {
     let (code, count) = match kind {
         Kind::List => (LIST, elements.len().saturating_sub(1)),
         Kind::Set => (SET, elements.len()),
         Kind::Hash => (HASH, elements.len() / 2),
         Kind::SortedSet => (ZSET_2, elements.len() / 2),
-        Kind::Stream => return None,
+        Kind::Stream => return super::streams::dump_elements(elements),
     };
     let mut out = vec![code];
     encode_length(count, &mut out);

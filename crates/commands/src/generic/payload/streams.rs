@@ -72,6 +72,11 @@ pub fn dump_stream(stream: &Stream) -> Vec<u8> {
     finish(out)
 }
 
+/// The payload of a stream, as [`Effect::SetCollection`] has it.
+pub(super) fn dump_elements(elements: Elements<'_>) -> Option<Vec<u8>> {
+    Scratch::of(elements).stream().map(dump_stream)
+}
+
 /// About what an entry takes in a listpack.
 fn bytes_of(entry: &StreamEntry<'_>) -> usize {
     entry.fields().map(|(field, value)| field.len() + value.len() + 4).sum::<usize>() + 8
@@ -244,8 +249,12 @@ struct Scratch(Partition);
 impl Scratch {
     /// An empty stream.
     fn new() -> Scratch {
-        let mut partition = Partition::new(0);
-        let (key, kind, elements) = (SCRATCH_KEY, Kind::Stream, Elements::words(&[]));
+        Scratch::of(Elements::words(&[]))
+    }
+
+    /// The stream that these elements are.
+    fn of(elements: Elements<'_>) -> Scratch {
+        let (mut partition, key, kind) = (Partition::new(0), SCRATCH_KEY, Kind::Stream);
         let made = Effect::SetCollection { db: 0, key, kind, elements, expire_at: None };
         partition.apply(&made, partition.hash(key), Wall(0));
         Scratch(partition)
@@ -283,14 +292,7 @@ mod tests {
 
     fn restored(payload: &[u8]) -> Result<Scratch, PayloadError> {
         match super::super::restore(payload)? {
-            Restored::Collection(Kind::Stream, elements) => {
-                let (mut scratch, key) = (Scratch::new(), SCRATCH_KEY);
-                let (kind, elements) = (Kind::Stream, elements.elements());
-                let set = Effect::SetCollection { db: 0, key, kind, elements, expire_at: None };
-                let hash = scratch.0.hash(key);
-                scratch.0.apply(&set, hash, Wall(0));
-                Ok(scratch)
-            }
+            Restored::Collection(Kind::Stream, elements) => Ok(Scratch::of(elements.elements())),
             other => panic!("not a stream: {other:?}"),
         }
     }
