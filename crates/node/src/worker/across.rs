@@ -122,7 +122,9 @@ impl Worker {
             _ => Step::Fetch(Fetch::of(command, args)),
         };
         let plan = AcrossPlan { command, request, deadline, tries: TRIES_MAX, step };
-        Some(self.start_across(plan, target))
+        let outcome = self.start_across(plan, target);
+        // What follows on the connection must find the change, which is made after the first step.
+        Some(if how.is_some() { Outcome::Held } else { outcome })
     }
 
     /// Sends the requests of a step.
