@@ -46,6 +46,24 @@ fn a_client_of_any_node_gets_what_is_pushed_at_any_node() {
 }
 
 #[test]
+fn arguments_that_are_no_keys_are_not_looked_for() {
+    let mut cluster = settled(0);
+    for node in 0..3 {
+        let client = cluster.connect(node);
+        for owner in 0..3 {
+            let key = cluster.key_on(owner, "key");
+            cluster.check(client, &format!("BZPOPMIN {key} 0.011"), "nil");
+            cluster.check(client, &format!("BZMPOP 0.011 1 {key} MIN COUNT 7"), "nil");
+            cluster.check(client, &format!("BLMPOP 0.011 1 {key} LEFT COUNT 7"), "nil");
+        }
+        cluster.check(client, "BLMPOP -1 0 none LEFT", "-ERR numkeys should be greater than 0");
+        cluster.check(client, "MULTI", "OK");
+        cluster.check(client, "BLPOP none -1", "QUEUED");
+        cluster.check(client, "EXEC", "[-ERR timeout is negative]");
+    }
+}
+
+#[test]
 fn keys_of_different_primaries_are_waited_for_together() {
     for seed in 0..6 {
         let mut cluster = settled(seed);
