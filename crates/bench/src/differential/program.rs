@@ -5,7 +5,7 @@
 //! client: a word too many or too few, an odd number, another case. Between them stand transactions, other databases, and
 //! keys whose time is over.
 
-use super::families::{EVERYWHERE, FAMILIES, Family, WAITING};
+use super::families::{APART, EVERYWHERE, FAMILIES, Family, WAITING};
 use super::grammar::expand;
 use super::link::Words;
 use super::vocabulary::{DATABASES, Vocabulary, odd};
@@ -58,7 +58,7 @@ pub(super) fn generate(seed: u64, names: &[String]) -> Program {
     let tag = if is_tagged { format!("{{p{}}}", random.below(1_000_000)) } else { String::new() };
     let vocabulary = Vocabulary {
         tag: tag.into_bytes(),
-        families: families.iter().map(|family| family.name).collect(),
+        families: families.iter().map(|family| family.name).filter(|name| *name != APART).collect(),
         has_big_values: random.chance(0.03),
     };
     let protocol = if random.chance(0.5) { 2 } else { 3 };
@@ -217,7 +217,7 @@ impl Maker {
     }
 
     fn shaped(&mut self, shape: &str) -> Words {
-        expand(shape, self.families[0].name, &self.vocabulary, &mut self.random)
+        expand(shape, EVERYWHERE, &self.vocabulary, &mut self.random)
     }
 }
 

@@ -49,10 +49,6 @@ impl Call<'_> {
         let known = |name: String| ENCODINGS.iter().find(|known| **known == name).copied();
         Some((known(text(self.theirs)?)?, known(text(self.ours)?)?))
     }
-
-    fn is_float_sum(&self) -> bool {
-        self.is_one_of(&["INCRBYFLOAT", "HINCRBYFLOAT"])
-    }
 }
 
 const ENCODINGS: &[&str] = &[
@@ -119,23 +115,51 @@ pub(super) const RULES: &[Rule] = &[
     Rule {
         name: "score-digits",
         parts: false,
-        explains: |call| call.name.first() == Some(&b'Z') && is_same_in_numbers(call.theirs, call.ours),
+        explains: |call| {
+            (call.name.starts_with(b"Z") || call.name.starts_with(b"BZ"))
+                && is_same_in_numbers(call.theirs, call.ours)
+        },
+    },
+    Rule {
+        name: "timeout-range",
+        parts: false,
+        explains: |call| {
+            call.ours_is_error(&["ERR timeout is out of range"])
+                && call.theirs.error().is_some_and(|text| text.starts_with(b"ERR timeout is negative"))
+        },
+    },
+    Rule {
+        name: "lpos-rank",
+        parts: false,
+        explains: |call| {
+            call.is_one_of(&["LPOS"])
+                && call.ours_is_error(&["ERR value is out of range, value must between"])
+        },
+    },
+    Rule {
+        name: "zrank-withscore",
+        parts: false,
+        explains: |call| {
+            call.is_one_of(&["ZRANK", "ZREVRANK"])
+                && call.words.len() == 4
+                && call.theirs.error().is_some_and(|text| text.starts_with(b"ERR wrong number of arguments"))
+        },
     },
     Rule {
         name: "long-double",
         parts: true,
         explains: |call| {
             let beyond = ["ERR value is not a valid float", "ERR hash value is not a float"];
-            call.is_float_sum()
-                && call.theirs.error().is_none()
-                && (call.ours_is_error(&beyond) && call.words.iter().any(|word| word.ends_with(b"400"))
-                    || is_nearly(call.theirs, call.ours))
+            let is_huge = call.words.iter().any(|word| word.ends_with(b"400"))
+                || call.theirs.bytes().is_some_and(|sum| sum.len() > 300);
+            call.is_one_of(&["INCRBYFLOAT", "HINCRBYFLOAT"])
+                && (is_huge && call.ours_is_error(&beyond) || is_nearly(call.theirs, call.ours))
         },
     },
 ];
 
 /// Whether both are the same where numbers may be written in more digits than they need.
-fn is_same_in_numbers(theirs: &Value, ours: &Value) -> bool {
+pub(super) fn is_same_in_numbers(theirs: &Value, ours: &Value) -> bool {
     let number = |value: &Value| std::str::from_utf8(value.bytes()?).ok()?.parse::<f64>().ok();
     match (theirs.elements(), ours.elements()) {
         (Some(left), Some(right)) => {

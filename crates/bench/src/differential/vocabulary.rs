@@ -177,7 +177,7 @@ const DATABASE_WORDS: &[&str] = &["0", "1", "2", "15", "0", "1", "16", "-1", "x"
 pub(super) struct Vocabulary {
     /// Begins every key.
     pub(super) tag: Vec<u8>,
-    /// The prefixes of the families that take part.
+    /// The families whose keys all may use.
     pub(super) families: Vec<&'static str>,
     /// Whether values are big now and then.
     pub(super) has_big_values: bool,
@@ -204,6 +204,7 @@ impl Vocabulary {
     pub(super) fn word(&self, placeholder: &str, family: &str, random: &mut Random) -> Vec<u8> {
         match placeholder {
             "%k" if random.below(FOREIGN_KEY_EVERY) > 0 => self.key(family, random),
+            "%K" => self.key(family, random),
             "%k" | "%j" => {
                 let other = self.families[random.below(self.families.len() as u64) as usize];
                 self.key(other, random)

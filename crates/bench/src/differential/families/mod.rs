@@ -24,12 +24,16 @@ pub(super) const FAMILIES: &[Family] = &[
     Family { name: "sets", shapes: collections::SETS },
     Family { name: "lists", shapes: collections::LISTS },
     Family { name: "sorted-sets", shapes: sorted::SORTED_SETS },
+    Family { name: APART, shapes: sorted::LEXICAL },
     Family { name: "geo", shapes: sorted::GEO },
 ];
 
 /// Commands that may wait for data: a slip of theirs could make them wait for ever.
 pub(super) const WAITING: &[&str] =
     &["BLPOP", "BRPOP", "BLMOVE", "BLMPOP", "BRPOPLPUSH", "BZPOPMIN", "BZPOPMAX", "BZMPOP"];
+
+/// A family whose keys are left alone by all others.
+pub(super) const APART: &str = "lexical";
 
 /// The family that takes part in every program.
 pub(super) const EVERYWHERE: &str = "keys";
