@@ -197,6 +197,10 @@ impl Worker {
             watches.iter().map(|watched| PartitionId::of_key(&watched.key, count)).collect();
         let mut words = encode_watches(&watches);
         let entries = entries_of(transaction.queue, count, &mut partitions, &mut words);
+        // A command that names no keys after all runs anywhere.
+        if partitions.is_empty() && entries.iter().any(|entry| matches!(entry, Entry::Keyed)) {
+            partitions.push(PartitionId(0));
+        }
         partitions.sort_unstable();
         partitions.dedup();
         if self.routing.destination(&partitions) == crate::routing::Destination::Split {
