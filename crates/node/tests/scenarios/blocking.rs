@@ -284,6 +284,21 @@ fn readers_of_streams_wait_for_what_comes_after_them() {
             assert_eq!(text(&cluster.wait(waiting)), expected, "seed {seed}");
             cluster.check(waiting, &format!("XREAD BLOCK 10 STREAMS {} $", keys[2]), "nil");
         }
+        // The present is found out behind an entry that is not confirmed yet.
+        for (asked, key) in [(0, 0), (0, 1), (1, 1)].map(|(asked, key)| (asked, keys[key].clone())) {
+            let client = cluster.connect(asked);
+            cluster.send(client, &format!("XADD {key} 9-* f v"));
+            cluster.send(client, &format!("XREAD BLOCK 10 STREAMS {key} $"));
+            cluster.send(client, &format!("XLEN {key}"));
+            assert!(text(&cluster.wait(client)).starts_with("\"9-"), "seed {seed}");
+            assert_eq!(text(&cluster.wait(client)), "nil", "seed {seed}");
+            assert!(text(&cluster.wait(client)).starts_with('('), "seed {seed}");
+            cluster.check(
+                client,
+                &format!("XREAD BLOCK 10 STREAMS {key} {} 0-0 x", keys[2]),
+                "-ERR Invalid stream ID specified as stream command argument",
+            );
+        }
         // Of a group, each entry goes to one of those who wait.
         cluster.check(pushing, &format!("XGROUP CREATE {} group $ MKSTREAM", keys[2]), "OK");
         let waiting: Vec<ClientId> = (0..3).map(|node| cluster.connect(node)).collect();
