@@ -40,6 +40,10 @@ impl Call<'_> {
         self.ours.error().is_some_and(|error| texts.iter().any(|text| error.starts_with(text.as_bytes())))
     }
 
+    fn theirs_is_error(&self, text: &str) -> bool {
+        self.theirs.error().is_some_and(|error| error.starts_with(text.as_bytes()))
+    }
+
     /// Both texts of an encoding.
     fn encodings(&self) -> Option<(&str, &str)> {
         if !self.is_subcommand("OBJECT", "ENCODING") {
@@ -74,6 +78,7 @@ pub(super) const RULES: &[Rule] = &[
     Rule { name: "cross-slot", parts: true, explains: |call| call.ours_is_error(&["CROSSSLOT "]) },
     Rule { name: "transaction-keyspace", parts: true, explains: by_hand },
     Rule { name: "hyperloglog-estimate", parts: false, explains: by_hand },
+    Rule { name: "stream-payload", parts: false, explains: by_hand },
     Rule { name: "expired-keys-counted", parts: false, explains: by_hand },
     Rule {
         name: "set-listpack",
@@ -103,7 +108,7 @@ pub(super) const RULES: &[Rule] = &[
         name: "error-text",
         parts: false,
         explains: |call| match (call.theirs.error(), call.ours.error()) {
-            (Some(theirs), Some(ours)) => String::from_utf8_lossy(theirs).as_bytes() == ours,
+            (Some(theirs), Some(ours)) => String::from_utf8_lossy(theirs).as_bytes() == up_to_nul(ours),
             _ => false,
         },
     },
@@ -125,7 +130,7 @@ pub(super) const RULES: &[Rule] = &[
         parts: false,
         explains: |call| {
             call.ours_is_error(&["ERR timeout is out of range"])
-                && call.theirs.error().is_some_and(|text| text.starts_with(b"ERR timeout is negative"))
+                && call.theirs_is_error("ERR timeout is negative")
         },
     },
     Rule {
@@ -142,7 +147,14 @@ pub(super) const RULES: &[Rule] = &[
         explains: |call| {
             call.is_one_of(&["ZRANK", "ZREVRANK"])
                 && call.words.len() == 4
-                && call.theirs.error().is_some_and(|text| text.starts_with(b"ERR wrong number of arguments"))
+                && call.theirs_is_error("ERR wrong number of arguments")
+        },
+    },
+    Rule {
+        name: "xread-unbalanced",
+        parts: false,
+        explains: |call| {
+            call.ours_is_error(&["ERR Unbalanced 'xread"]) && call.theirs_is_error("ERR Unbalanced XREAD")
         },
     },
     Rule {
@@ -157,6 +169,16 @@ pub(super) const RULES: &[Rule] = &[
         },
     },
 ];
+
+/// A text whose quoted words end at their first NUL.
+fn up_to_nul(text: &[u8]) -> Vec<u8> {
+    let mut is_cut = false;
+    let kept = text.iter().filter(|byte| {
+        is_cut = **byte == 0 || is_cut && **byte != b'\'';
+        !is_cut
+    });
+    kept.copied().collect()
+}
 
 /// Whether both are the same where numbers may be written in more digits than they need.
 pub(super) fn is_same_in_numbers(theirs: &Value, ours: &Value) -> bool {

@@ -5,6 +5,7 @@
 
 mod collections;
 mod sorted;
+mod streams;
 
 /// Commands that belong together.
 pub(super) struct Family {
@@ -26,11 +27,22 @@ pub(super) const FAMILIES: &[Family] = &[
     Family { name: "sorted-sets", shapes: sorted::SORTED_SETS },
     Family { name: APART, shapes: sorted::LEXICAL },
     Family { name: "geo", shapes: sorted::GEO },
+    Family { name: "streams", shapes: streams::STREAMS },
 ];
 
 /// Commands that may wait for data: a slip of theirs could make them wait for ever.
-pub(super) const WAITING: &[&str] =
-    &["BLPOP", "BRPOP", "BLMOVE", "BLMPOP", "BRPOPLPUSH", "BZPOPMIN", "BZPOPMAX", "BZMPOP"];
+pub(super) const WAITING: &[&str] = &[
+    "BLPOP",
+    "BRPOP",
+    "BLMOVE",
+    "BLMPOP",
+    "BRPOPLPUSH",
+    "BZPOPMIN",
+    "BZPOPMAX",
+    "BZMPOP",
+    "XREAD",
+    "XREADGROUP",
+];
 
 /// A family whose keys are left alone by all others.
 pub(super) const APART: &str = "lexical";
