@@ -209,11 +209,9 @@ impl Worker {
         let target = self.target(Owner::Connection(key), connection.next_slot());
         connection.in_flight_version = self.routing.version().0;
         let discard = connection.discards(mode);
-        // What follows must find the database and the protocol that the transaction chooses.
-        let changes_session = entries
-            .iter()
-            .any(|entry| matches!(entry, Entry::Here { command: Command { run: Run::Session(_), .. }, .. }));
-        connection.await_reply(changes_session, discard);
+        // What follows must find the database that the transaction chooses, and what runs behind its keyed commands done.
+        let has_rest = entries.iter().any(|entry| matches!(entry, Entry::Here { .. }));
+        connection.await_reply(has_rest, discard);
         let version = connection.session.version;
         let plan = ExecPlan { connection: key, entries, keyed: None };
         let gathering = self.gatherings.insert(Gathering::new(target, version, Kind::Exec(plan), 1));

@@ -44,6 +44,27 @@ fn what_follows_in_a_pipeline_finds_the_change() {
 }
 
 #[test]
+fn where_there_is_nothing_to_take_the_destination_does_not_matter() {
+    let mut cluster = Cluster::settled(Setup::default());
+    let keys = keys(&cluster);
+    let wrong = "-WRONGTYPE Operation against a key holding the wrong kind of value";
+    for node in 0..3 {
+        let client = cluster.connect(node);
+        let lines = [
+            ("SET $a string", "OK"),
+            ("SMOVE $b $a x", "(0)"),
+            ("LMOVE $b $a LEFT LEFT", "nil"),
+            ("SADD $b x", "(1)"),
+            ("SMOVE $b $a x", wrong),
+            ("SMOVE $a $c x", wrong),
+            ("RPOPLPUSH $a $b", wrong),
+            ("DEL $a $b", "(2)"),
+        ];
+        check_all(&mut cluster, client, &keys, &lines);
+    }
+}
+
+#[test]
 fn reads_gather_and_stores_write_once() {
     for seed in 0..4 {
         let mut cluster = Cluster::settled(Setup { seed, ..Setup::default() });

@@ -200,6 +200,19 @@ fn rule_12_what_follows_a_transaction_finds_the_database_it_chose() {
 }
 
 #[test]
+fn rule_12_what_follows_a_flush_in_a_transaction_stays() {
+    let mut cluster = Cluster::settled(Setup::default());
+    for node in 0..3 {
+        let client = cluster.connect(node);
+        let script = ["MULTI", "FLUSHDB", "EXEC", "SET a 1", "SET b 2", "SET c 3", "DBSIZE"];
+        script.iter().for_each(|command| cluster.send(client, command));
+        for expected in ["OK", "QUEUED", "[OK]", "OK", "OK", "OK", "(3)"] {
+            assert_eq!(text(&cluster.wait(client)), expected);
+        }
+    }
+}
+
+#[test]
 fn rule_12_whole_keyspace_from_any_node() {
     let mut cluster = Cluster::settled(Setup::default());
     let clients: Vec<_> = (0..3).map(|node| cluster.connect(node)).collect();
