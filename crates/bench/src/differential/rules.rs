@@ -79,7 +79,13 @@ pub(super) const RULES: &[Rule] = &[
     Rule { name: "transaction-keyspace", parts: true, explains: by_hand },
     Rule { name: "hyperloglog-estimate", parts: false, explains: by_hand },
     Rule { name: "stream-payload", parts: false, explains: by_hand },
-    Rule { name: "expired-keys-counted", parts: false, explains: by_hand },
+    Rule {
+        name: "expired-keys-counted",
+        parts: false,
+        explains: |call| {
+            call.is_subcommand("MEMORY", "USAGE") && call.ours.is_null() && call.theirs.error().is_none()
+        },
+    },
     Rule {
         name: "set-listpack",
         parts: false,
@@ -143,11 +149,21 @@ pub(super) const RULES: &[Rule] = &[
     },
     Rule {
         name: "zrank-withscore",
-        parts: false,
+        parts: true,
         explains: |call| {
             call.is_one_of(&["ZRANK", "ZREVRANK"])
                 && call.words.len() == 4
                 && call.theirs_is_error("ERR wrong number of arguments")
+        },
+    },
+    Rule {
+        name: "xread-arguments",
+        parts: false,
+        explains: |call| {
+            call.is_one_of(&["XREAD"])
+                && call.words.iter().any(|word| word.eq_ignore_ascii_case(b"BLOCK"))
+                && call.ours_is_error(&["ERR Invalid stream ID", "ERR The > ID"])
+                && call.theirs_is_error("WRONGTYPE")
         },
     },
     Rule {
