@@ -7,7 +7,13 @@ use std::time::Duration;
 
 /// A timeout in seconds, as Redis's `getTimeoutFromObjectOrReply` reads it; 0 is for ever.
 pub(crate) fn timeout(word: &[u8]) -> Result<Wait, String> {
-    let seconds = protocol::parse_f64(word).ok_or("ERR timeout is not a float or out of range")?;
+    // Redis reads 80 bits: what is infinite in 64 is a number that is out of range.
+    let is_huge = word.iter().any(|byte| matches!(byte, b'e' | b'E'));
+    let huge = || {
+        std::str::from_utf8(word).ok()?.parse::<f64>().ok().filter(|seconds| is_huge && seconds.is_infinite())
+    };
+    let seconds =
+        protocol::parse_f64(word).or_else(huge).ok_or("ERR timeout is not a float or out of range")?;
     let milliseconds = (seconds * 1_000.0).ceil();
     if milliseconds >= i64::MAX as f64 {
         return Err("ERR timeout is out of range".to_owned());
@@ -69,6 +75,8 @@ mod tests {
             (b"-inf", "ERR timeout is negative"),
             (b"1e300", "ERR timeout is out of range"),
             (b"inf", "ERR timeout is out of range"),
+            (b"1e400", "ERR timeout is out of range"),
+            (b"-1e400", "ERR timeout is negative"),
         ] {
             assert_eq!(timeout(word), Err(error.to_owned()));
         }

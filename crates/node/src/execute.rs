@@ -285,6 +285,12 @@ impl<'a> Executor<'a> {
             }
             Run::Fanout { local, .. } => self.run((command, local), accesses, placed, args, reply),
             Run::Blocking(blocking) => {
+                // Who does not wait is told of wrong arguments all the same.
+                if self.answers_nothing
+                    && let Err(text) = (blocking.wait)(args)
+                {
+                    return reply.error(&text);
+                }
                 let before = reply.len();
                 self.run((command, &blocking.attempt), accesses, placed, args, reply);
                 if reply.len() == before && self.answers_nothing {

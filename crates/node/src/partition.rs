@@ -470,7 +470,10 @@ impl State {
             }
             self.touched.push((*db, *hash));
         }
+        // Whoever watches a key knows of its end by the clock: that it is taken away afterwards changes nothing.
+        let watches = std::mem::take(&mut self.watches);
         self.conclude(now);
+        self.watches = watches;
         if let Some(events) = events {
             events.extend(due.iter().map(|(db, key, _)| Event::expired(*db, key)));
         }

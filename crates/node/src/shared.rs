@@ -14,7 +14,7 @@ use crate::target::{Delivery, Key, Mail, Target};
 use crate::users::UserState;
 use cluster::map::{ClusterMap, MemberState};
 use commands::acl::Users;
-use commands::events::{Event, Events};
+use commands::events::Event;
 use commands::host::{ClientInfo, LatencyEvent, Pause, SlowlogEntry};
 use parking_lot::{Mutex, RwLock};
 use std::collections::{BTreeMap, HashSet, VecDeque};
@@ -22,7 +22,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 use stdx::{Clock, Mono, NodeId, PartitionId};
-use store::{FilterTotals, Garbage};
+use store::FilterTotals;
 
 /// What a node is started with.
 #[derive(Clone, Debug)]

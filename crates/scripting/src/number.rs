@@ -162,7 +162,7 @@ fn count(text: &[u8], from: usize, is_part: impl Fn(&u8) -> bool) -> usize {
 pub(crate) fn truncate(value: f64) -> i64 {
     // Two to the power of 63, the first double that does not fit.
     const BOUND: f64 = 9_223_372_036_854_775_808.0;
-    if value >= -BOUND && value < BOUND { value as i64 } else { i64::MIN }
+    if (-BOUND..BOUND).contains(&value) { value as i64 } else { i64::MIN }
 }
 
 #[cfg(test)]
@@ -195,7 +195,7 @@ mod tests {
         ] {
             check_g(value, 14, expect);
         }
-        check_g(3.14159, 3, "3.14");
+        check_g(2.71928, 3, "2.72");
         check_g(99.99, 3, "100");
         check_g(999.9, 3, "1e+03");
         check_g(5.0, 1, "5");

@@ -36,6 +36,8 @@ enum Item {
     },
     /// Up to a zero byte.
     Text,
+    /// An option that only changes how the next ones are read.
+    Control,
 }
 
 impl Item {
@@ -45,7 +47,7 @@ impl Item {
             Item::Float => 4,
             Item::Double => 8,
             Item::Padding => 1,
-            Item::Text => 0,
+            Item::Text | Item::Control => 0,
         }
     }
 }
@@ -67,23 +69,21 @@ impl<'a> Format<'a> {
 
     /// The next item and the padding before it, at `position` of the data.
     fn next(&mut self, position: usize) -> Result<Option<(Item, usize)>> {
-        while let [option, rest @ ..] = self.text {
-            self.text = rest;
-            let item = match option {
-                b' ' => continue,
-                b'<' | b'>' => {
-                    self.is_little = *option == b'<';
-                    continue;
-                }
-                b'!' => {
-                    self.alignment = self.alignment_option()?;
-                    continue;
-                }
-                option => self.item(*option)?,
-            };
-            return Ok(Some((item, self.padding(item, position))));
-        }
-        Ok(None)
+        let [option, rest @ ..] = self.text else { return Ok(None) };
+        self.text = rest;
+        let item = match option {
+            b' ' => Item::Control,
+            b'<' | b'>' => {
+                self.is_little = *option == b'<';
+                Item::Control
+            }
+            b'!' => {
+                self.alignment = self.alignment_option()?;
+                Item::Control
+            }
+            option => self.item(*option)?,
+        };
+        Ok(Some((item, self.padding(item, position))))
     }
 
     fn item(&mut self, option: u8) -> Result<Item> {
@@ -158,16 +158,17 @@ fn pack(lua: &Lua, values: MultiValue) -> Result<Value> {
     while let Some((item, padding)) = format.next(out.len())? {
         out.resize(out.len() + padding, 0);
         match item {
+            Item::Control => {}
             Item::Padding => out.push(0),
             Item::Integer { size, .. } => {
                 let bits = integer_bits(number_at(&arguments, position)?);
                 put(&mut out, &bits.to_le_bytes(), size, format.is_little);
             }
             Item::Float => {
-                put(&mut out, &(number_at(&arguments, position)? as f32).to_le_bytes(), 4, format.is_little)
+                put(&mut out, &(number_at(&arguments, position)? as f32).to_le_bytes(), 4, format.is_little);
             }
             Item::Double => {
-                put(&mut out, &number_at(&arguments, position)?.to_le_bytes(), 8, format.is_little)
+                put(&mut out, &number_at(&arguments, position)?.to_le_bytes(), 8, format.is_little);
             }
             Item::Chars { size } => {
                 let value = string_at(&arguments, position)?;
@@ -181,7 +182,7 @@ fn pack(lua: &Lua, values: MultiValue) -> Result<Value> {
                 out.push(0);
             }
         }
-        position += usize::from(item != Item::Padding);
+        position += usize::from(!matches!(item, Item::Padding | Item::Control));
         if out.len() > crate::session::session(lua).memory_bytes_max {
             return Err(raise::out_of_memory());
         }
@@ -243,7 +244,7 @@ fn unpack(lua: &Lua, values: MultiValue) -> Result<MultiValue> {
         let bytes = rest.get(..item.size()).ok_or_else(too_short)?;
         let mut taken = item.size();
         match item {
-            Item::Padding => {}
+            Item::Padding | Item::Control => {}
             Item::Integer { is_signed, .. } => {
                 results.push_back(Value::Number(get_integer(bytes, is_signed, format.is_little)));
             }
@@ -252,7 +253,7 @@ fn unpack(lua: &Lua, values: MultiValue) -> Result<MultiValue> {
                 results.push_back(Value::Number(f64::from(f32::from_bits(bits))));
             }
             Item::Double => {
-                results.push_back(Value::Number(f64::from_bits(get_bits(bytes, format.is_little))))
+                results.push_back(Value::Number(f64::from_bits(get_bits(bytes, format.is_little))));
             }
             Item::Chars { size: 0 } => {
                 taken = counted_size(lua, &mut results)?;

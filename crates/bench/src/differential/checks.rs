@@ -16,6 +16,8 @@ pub(super) enum Check {
         /// Milliseconds of one unit.
         unit_ms: u64,
     },
+    /// The same but for times that are a server's own.
+    ButTimes,
     /// The same type: figures of a server's own.
     Kind,
     /// Random elements of a collection that does not change; `probe` reads all of it.
@@ -76,6 +78,8 @@ pub(super) fn check_of(words: &[Vec<u8>]) -> Check {
         b"PFCOUNT" if words.len() == 2 => Check::Estimate,
         b"DBSIZE" if words.len() == 1 => Check::Size,
         b"EXEC" => Check::Exec,
+        b"XPENDING" | b"XINFO" => Check::ButTimes,
+        b"TIME" | b"LASTSAVE" | b"HELLO" | b"CONFIG" => Check::Kind,
         b"MEMORY" if second == b"USAGE" => Check::Kind,
         b"OBJECT" if second == b"IDLETIME" => Check::Kind,
         b"OBJECT" if second == b"FREQ" => Check::Kind,
@@ -92,6 +96,7 @@ impl Check {
                 | Check::Unordered
                 | Check::UnorderedPairs
                 | Check::Time { .. }
+                | Check::ButTimes
                 | Check::Kind
                 | Check::Exec
         )

@@ -23,6 +23,7 @@ mod runner;
 mod servers;
 mod shrink;
 mod state;
+mod times;
 mod value;
 mod vocabulary;
 
@@ -110,7 +111,7 @@ impl Differential {
             Runner { redis, ours, rules: &mut rules, counts: &mut counts }.run(candidate)
         })?;
         let names = self.families.iter().map(|name| format!(" --family {name}")).collect::<String>();
-        println!("   DIFFERENCE {}", difference.signature);
+        println!("   DIFFERENCE {}", difference.signature.trim());
         println!(
             "     in {}, RESP{}; --seed {} --commands 1{names}",
             found.party, program.protocol, program.seed

@@ -5,7 +5,7 @@
 //! client: a word too many or too few, an odd number, another case. Between them stand transactions, other databases, and
 //! keys whose time is over.
 
-use super::families::{EVERYWHERE, FAMILIES, Family, WAITING};
+use super::families::{APART, EVERYWHERE, FAMILIES, Family, WAITING};
 use super::grammar::expand;
 use super::link::Words;
 use super::vocabulary::{DATABASES, Vocabulary, odd};
@@ -58,7 +58,7 @@ pub(super) fn generate(seed: u64, names: &[String]) -> Program {
     let tag = if is_tagged { format!("{{p{}}}", random.below(1_000_000)) } else { String::new() };
     let vocabulary = Vocabulary {
         tag: tag.into_bytes(),
-        families: families.iter().map(|family| family.name).collect(),
+        families: families.iter().map(|family| family.name).filter(|name| !APART.contains(name)).collect(),
         has_big_values: random.chance(0.03),
     };
     let protocol = if random.chance(0.5) { 2 } else { 3 };
@@ -86,14 +86,8 @@ impl Maker {
             4 => self.add_expiry(),
             5..7 => self.add_select(),
             7 => self.add_misplaced(),
-            8 => {
-                let words = self.command();
-                self.push(words, 1);
-            }
-            _ => {
-                let words = self.command();
-                self.push(words, 0);
-            }
+            8 => self.add_command(1),
+            _ => self.add_command(0),
         }
     }
 
@@ -106,6 +100,14 @@ impl Maker {
         if let Some(line) = self.lines.last_mut() {
             line.is_edge = true;
         }
+    }
+
+    fn add_command(&mut self, connection: usize) {
+        let words = self.command();
+        for consumer in consumers_of(&words) {
+            self.push(consumer, connection);
+        }
+        self.push(words, connection);
     }
 
     /// A command of one of the families, now and then with a slip.
@@ -164,19 +166,27 @@ impl Maker {
             self.push(words, 0);
             if self.random.chance(0.6) {
                 let connection = usize::from(self.random.chance(0.6));
-                let words = self.command();
-                self.push(words, connection);
+                self.add_command(connection);
+                // With us a flush touches watched keys that were not there, too.
+                let is_flush = |line: &Line| line.words[0].eq_ignore_ascii_case(b"FLUSHDB");
+                if self.lines.last().is_some_and(is_flush) {
+                    self.lines.pop();
+                }
             }
         }
         self.push_edge("MULTI");
         for _ in 0..self.random.below(BLOCK_LINES_MAX) {
-            let words = match self.random.below(30) {
-                0 => self.shaped("MULTI"),
-                1 => self.shaped("WATCH %j"),
-                2 => self.shaped("UNWATCH"),
-                3 => self.shaped("SELECT %d"),
-                _ => self.command(),
+            let shape = match self.random.below(30) {
+                0 => "MULTI",
+                1 => "WATCH %j",
+                2 => "UNWATCH",
+                3 => "SELECT %d",
+                _ => {
+                    self.add_command(0);
+                    continue;
+                }
             };
+            let words = self.shaped(shape);
             self.push(words, 0);
         }
         let end = if self.random.chance(0.85) { "EXEC" } else { "DISCARD" };
@@ -203,8 +213,7 @@ impl Maker {
         self.push(words, 0);
         // Most commands are to meet the keys of the others.
         if self.random.chance(0.7) {
-            let words = self.command();
-            self.push(words, 0);
+            self.add_command(0);
             self.push(vec![b"SELECT".to_vec(), DATABASES[0].to_string().into_bytes()], 0);
         }
     }
@@ -217,7 +226,25 @@ impl Maker {
     }
 
     fn shaped(&mut self, shape: &str) -> Words {
-        expand(shape, self.families[0].name, &self.vocabulary, &mut self.random)
+        expand(shape, EVERYWHERE, &self.vocabulary, &mut self.random)
+    }
+}
+
+/// Makes the consumers of a command explicitly: Redis 7.0 makes one when it gets something, Redis 7.2 in any case.
+fn consumers_of(words: &Words) -> Vec<Words> {
+    let make = |key: &Vec<u8>, group: &Vec<u8>, consumer: &Vec<u8>| {
+        let mut create: Words = vec![b"XGROUP".to_vec(), b"CREATECONSUMER".to_vec()];
+        create.extend([key, group, consumer].map(Clone::clone));
+        create
+    };
+    match (words.first().map(|name| name.to_ascii_uppercase()).as_deref(), words.get(1..4)) {
+        (Some(b"XCLAIM" | b"XAUTOCLAIM"), Some([key, group, consumer])) => vec![make(key, group, consumer)],
+        (Some(b"XREADGROUP"), Some([_, group, consumer])) => {
+            let streams = words.iter().position(|word| word == b"STREAMS").map_or(words.len(), |at| at + 1);
+            let keys = words[streams..].iter().take((words.len() - streams) / 2);
+            keys.map(|key| make(key, group, consumer)).collect()
+        }
+        _ => Vec::new(),
     }
 }
 

@@ -40,6 +40,10 @@ impl Call<'_> {
         self.ours.error().is_some_and(|error| texts.iter().any(|text| error.starts_with(text.as_bytes())))
     }
 
+    fn theirs_is_error(&self, text: &str) -> bool {
+        self.theirs.error().is_some_and(|error| error.starts_with(text.as_bytes()))
+    }
+
     /// Both texts of an encoding.
     fn encodings(&self) -> Option<(&str, &str)> {
         if !self.is_subcommand("OBJECT", "ENCODING") {
@@ -48,10 +52,6 @@ impl Call<'_> {
         let text = |value: &'_ Value| std::str::from_utf8(value.bytes()?).ok().map(str::to_owned);
         let known = |name: String| ENCODINGS.iter().find(|known| **known == name).copied();
         Some((known(text(self.theirs)?)?, known(text(self.ours)?)?))
-    }
-
-    fn is_float_sum(&self) -> bool {
-        self.is_one_of(&["INCRBYFLOAT", "HINCRBYFLOAT"])
     }
 }
 
@@ -78,7 +78,14 @@ pub(super) const RULES: &[Rule] = &[
     Rule { name: "cross-slot", parts: true, explains: |call| call.ours_is_error(&["CROSSSLOT "]) },
     Rule { name: "transaction-keyspace", parts: true, explains: by_hand },
     Rule { name: "hyperloglog-estimate", parts: false, explains: by_hand },
-    Rule { name: "expired-keys-counted", parts: false, explains: by_hand },
+    Rule { name: "stream-payload", parts: false, explains: by_hand },
+    Rule {
+        name: "expired-keys-counted",
+        parts: false,
+        explains: |call| {
+            call.is_subcommand("MEMORY", "USAGE") && call.ours.is_null() && call.theirs.error().is_none()
+        },
+    },
     Rule {
         name: "set-listpack",
         parts: false,
@@ -107,7 +114,7 @@ pub(super) const RULES: &[Rule] = &[
         name: "error-text",
         parts: false,
         explains: |call| match (call.theirs.error(), call.ours.error()) {
-            (Some(theirs), Some(ours)) => String::from_utf8_lossy(theirs).as_bytes() == ours,
+            (Some(theirs), Some(ours)) => String::from_utf8_lossy(theirs).as_bytes() == up_to_nul(ours),
             _ => false,
         },
     },
@@ -119,23 +126,78 @@ pub(super) const RULES: &[Rule] = &[
     Rule {
         name: "score-digits",
         parts: false,
-        explains: |call| call.name.first() == Some(&b'Z') && is_same_in_numbers(call.theirs, call.ours),
+        explains: |call| {
+            (call.name.starts_with(b"Z") || call.name.starts_with(b"BZ"))
+                && is_same_in_numbers(call.theirs, call.ours)
+        },
+    },
+    Rule {
+        name: "timeout-range",
+        parts: false,
+        explains: |call| {
+            call.ours_is_error(&["ERR timeout is out of range"])
+                && call.theirs_is_error("ERR timeout is negative")
+        },
+    },
+    Rule {
+        name: "lpos-rank",
+        parts: false,
+        explains: |call| {
+            call.is_one_of(&["LPOS"])
+                && call.ours_is_error(&["ERR value is out of range, value must between"])
+        },
+    },
+    Rule {
+        name: "zrank-withscore",
+        parts: true,
+        explains: |call| {
+            call.is_one_of(&["ZRANK", "ZREVRANK"])
+                && call.words.len() == 4
+                && call.theirs_is_error("ERR wrong number of arguments")
+        },
+    },
+    Rule {
+        name: "xread-arguments",
+        parts: false,
+        explains: |call| {
+            call.is_one_of(&["XREAD"])
+                && call.words.iter().any(|word| word.eq_ignore_ascii_case(b"BLOCK"))
+                && call.ours_is_error(&["ERR Invalid stream ID", "ERR The > ID"])
+                && call.theirs_is_error("WRONGTYPE")
+        },
+    },
+    Rule {
+        name: "xread-unbalanced",
+        parts: false,
+        explains: |call| {
+            call.ours_is_error(&["ERR Unbalanced 'xread"]) && call.theirs_is_error("ERR Unbalanced XREAD")
+        },
     },
     Rule {
         name: "long-double",
         parts: true,
         explains: |call| {
             let beyond = ["ERR value is not a valid float", "ERR hash value is not a float"];
-            call.is_float_sum()
-                && call.theirs.error().is_none()
-                && (call.ours_is_error(&beyond) && call.words.iter().any(|word| word.ends_with(b"400"))
-                    || is_nearly(call.theirs, call.ours))
+            let is_huge = call.words.iter().any(|word| word.ends_with(b"400"))
+                || call.theirs.bytes().is_some_and(|sum| sum.len() > 300);
+            call.is_one_of(&["INCRBYFLOAT", "HINCRBYFLOAT"])
+                && (is_huge && call.ours_is_error(&beyond) || is_nearly(call.theirs, call.ours))
         },
     },
 ];
 
+/// A text whose quoted words end at their first NUL.
+fn up_to_nul(text: &[u8]) -> Vec<u8> {
+    let mut is_cut = false;
+    let kept = text.iter().filter(|byte| {
+        is_cut = **byte == 0 || is_cut && **byte != b'\'';
+        !is_cut
+    });
+    kept.copied().collect()
+}
+
 /// Whether both are the same where numbers may be written in more digits than they need.
-fn is_same_in_numbers(theirs: &Value, ours: &Value) -> bool {
+pub(super) fn is_same_in_numbers(theirs: &Value, ours: &Value) -> bool {
     let number = |value: &Value| std::str::from_utf8(value.bytes()?).ok()?.parse::<f64>().ok();
     match (theirs.elements(), ours.elements()) {
         (Some(left), Some(right)) => {

@@ -282,18 +282,21 @@ fn different(
     let name =
         words.first().map(|word| word.to_ascii_uppercase().escape_ascii().to_string()).unwrap_or_default();
     let name = name.split(' ').next().unwrap_or_default().to_owned();
-    let brief = |value: &Value| {
-        value.error().map_or(value.kind().to_owned(), |text| shown(&text[..text.len().min(30)]))
+    let brief = |value: &Value| match value.error().map(|text| text.split(|byte| *byte == b'\'').next()) {
+        Some(text) => shown(text.unwrap_or_default()),
+        None => value.kind().to_owned(),
     };
-    let place = if line.is_some() { "" } else { "contents " };
+    // Of a transaction it is the command inside it that counts.
+    let inside = why.split(':').next().filter(|why| why.starts_with("inside"));
+    let place = inside.unwrap_or(if line.is_some() { "" } else { "contents" });
     Stop::Different(Difference {
         party: side.party.name,
         line,
         command: command_text(words),
         theirs: theirs.to_string(),
         ours: ours.to_string(),
+        signature: format!("{place} {name}: {} / {}", brief(theirs), brief(ours)),
         why,
-        signature: format!("{place}{name}: {} / {}", brief(theirs), brief(ours)),
     })
 }
 

@@ -25,7 +25,7 @@ pub(super) fn reading(type_name: &[u8], key: &[u8]) -> Words {
         b"set" => words(&[b"SMEMBERS", key]),
         b"list" => words(&[b"LRANGE", key, b"0", b"-1"]),
         b"zset" => words(&[b"ZRANGE", key, b"0", b"-1", b"WITHSCORES"]),
-        b"stream" => words(&[b"XRANGE", key, b"-", b"+"]),
+        b"stream" => words(&[b"XINFO", b"STREAM", key, b"FULL", b"COUNT", b"0"]),
         _ => words(&[b"GET", key]),
     }
 }

@@ -125,6 +125,38 @@ const TIMEOUTS: &[&str] = &[
     "-0.5",
     "99999999999999999999",
 ];
+const ENTRIES: &[&str] = &[
+    "1-1",
+    "1-2",
+    "2-1",
+    "3-1",
+    "3-5",
+    "5-0",
+    "5-1",
+    "5-2",
+    "6",
+    "7-0",
+    "7-1",
+    "8-0",
+    "9-0",
+    "9-1",
+    "10-0",
+    "11-0",
+    "12-0",
+    "20-0",
+    "0-0",
+    "0",
+    "0-1",
+    "18446744073709551615-18446744073709551615",
+    "18446744073709551616-1",
+    "1-x",
+    "abc",
+    "-",
+    "",
+    "1-1-1",
+];
+const ENTRY_BOUNDS: &[&str] =
+    &["-", "+", "-", "+", "1-1", "3", "5-1", "(5-1", "(3", "9", "12-0", "(0-0", "(-", "x", "(+", "0"];
 const PLACES: &[&str] = &[
     "13.361389 38.115556",
     "15.087269 37.502669",
@@ -177,7 +209,7 @@ const DATABASE_WORDS: &[&str] = &["0", "1", "2", "15", "0", "1", "16", "-1", "x"
 pub(super) struct Vocabulary {
     /// Begins every key.
     pub(super) tag: Vec<u8>,
-    /// The prefixes of the families that take part.
+    /// The families whose keys all may use.
     pub(super) families: Vec<&'static str>,
     /// Whether values are big now and then.
     pub(super) has_big_values: bool,
@@ -204,6 +236,7 @@ impl Vocabulary {
     pub(super) fn word(&self, placeholder: &str, family: &str, random: &mut Random) -> Vec<u8> {
         match placeholder {
             "%k" if random.below(FOREIGN_KEY_EVERY) > 0 => self.key(family, random),
+            "%K" => self.key(family, random),
             "%k" | "%j" => {
                 let other = self.families[random.below(self.families.len() as u64) as usize];
                 self.key(other, random)
@@ -227,6 +260,8 @@ impl Vocabulary {
             "%s" if random.chance(0.4) => [b"(".to_vec(), pick(SCORES, random)].concat(),
             "%s" => or_odd(SCORES, random),
             "%l" => pick(LEXICAL_BOUNDS, random),
+            "%q" => pick(ENTRIES, random),
+            "%u" => pick(ENTRY_BOUNDS, random),
             "%w" => pick(TIMEOUTS, random),
             "%z" => odd(random),
             fixed => fixed.as_bytes().to_vec(),

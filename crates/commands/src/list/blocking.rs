@@ -1,6 +1,6 @@
 //! The forms that wait for an element: BLPOP, BRPOP, BLMPOP, BLMOVE, BRPOPLPUSH.
 
-use super::ends::{pop_first, reply_popped};
+use super::ends::{PopFirst, pop_first, reply_popped};
 use super::transfer::move_element;
 use super::{End, Found, ROW, list_of};
 use crate::args::Args;
@@ -87,7 +87,7 @@ const BLPOP: Blocking = Blocking {
 const BRPOP: Blocking = Blocking { attempt: Run::Write(brpop), ..BLPOP };
 const BLMPOP: Blocking = Blocking {
     attempt: Run::Write(blmpop),
-    wait: |args| timeout(args.at(1)),
+    wait: wait_of_blmpop,
     ready: any_counted_key_ready,
     on_some: Some(on_some_counted),
     ..BLPOP
@@ -143,6 +143,12 @@ fn brpoplpush(ctx: &mut WriteCtx<'_>, args: Args<'_>, reply: &mut Reply<'_>) {
     answer(reply, outcome.map(|_| ()));
 }
 
+/// The timeout is looked at last.
+fn wait_of_blmpop(args: Args<'_>) -> Result<Wait, String> {
+    PopFirst::parse(args.tail(2)).map_err(|error| error.to_string())?;
+    timeout(args.at(1))
+}
+
 fn wait_of_blmove(args: Args<'_>) -> Result<Wait, String> {
     for at in [3, 4] {
         End::parse(args.at(at)).map_err(|error| error.to_string())?;
@@ -160,8 +166,8 @@ fn any_key_ready(ctx: &mut ReadCtx<'_>, args: Args<'_>) -> bool {
 }
 
 fn any_counted_key_ready(ctx: &mut ReadCtx<'_>, args: Args<'_>) -> bool {
-    // The words behind the keys are none of theirs, but no key either.
-    args.tail(3).iter().any(|key| is_list(ctx, key))
+    // Other words than keys must not be looked for: their partitions are not locked.
+    PopFirst::parse(args.tail(2)).is_ok_and(|pop| pop.keys.iter().any(|key| is_list(ctx, key)))
 }
 
 fn source_ready(ctx: &mut ReadCtx<'_>, args: Args<'_>) -> bool {

@@ -184,30 +184,8 @@ fn lmpop(ctx: &mut WriteCtx<'_>, args: Args<'_>, reply: &mut Reply<'_>) {
 /// Pops from the first list that there is, by the words `numkeys key ... LEFT|RIGHT [COUNT count]`; false if there is none, and
 /// nothing is written.
 pub(super) fn pop_first(ctx: &mut WriteCtx<'_>, words: &[&[u8]], reply: &mut Reply<'_>) -> Outcome<bool> {
-    let positive = |word: &[u8], error| {
-        integer(word)
-            .ok()
-            .and_then(|number| usize::try_from(number).ok())
-            .filter(|number| *number > 0)
-            .ok_or(error)
-    };
-    let [keys_count, words @ ..] = words else { return Err(CommandError::Syntax) };
-    let keys_count = positive(keys_count, CommandError::Other("numkeys should be greater than 0"))?;
-    let options = words.get(keys_count..).unwrap_or_default();
-    let [end, options @ ..] = options else { return Err(CommandError::Syntax) };
-    let end = End::parse(end)?;
-    let count = match options {
-        [] => 1,
-        [name, count, rest @ ..] if name.eq_ignore_ascii_case(b"count") => {
-            let count = positive(count, CommandError::Other("count should be greater than 0"))?;
-            if !rest.is_empty() {
-                return Err(CommandError::Syntax);
-            }
-            count
-        }
-        _ => return Err(CommandError::Syntax),
-    };
-    for key in words.iter().take(keys_count) {
+    let PopFirst { keys, end, count } = PopFirst::parse(words)?;
+    for key in keys {
         let Some(list) = list_of(ctx.get(key))? else { continue };
         let (mut found, count) = (Found::of(&list), count.min(list.len()));
         reply.array(2);
@@ -218,4 +196,41 @@ pub(super) fn pop_first(ctx: &mut WriteCtx<'_>, words: &[&[u8]], reply: &mut Rep
         return Ok(true);
     }
     Ok(false)
+}
+
+/// `numkeys key ... LEFT|RIGHT [COUNT count]`
+pub(super) struct PopFirst<'a> {
+    pub(super) keys: &'a [&'a [u8]],
+    end: End,
+    count: usize,
+}
+
+impl<'a> PopFirst<'a> {
+    /// Reads the words behind the name, or behind the timeout.
+    pub(super) fn parse(words: &'a [&'a [u8]]) -> Outcome<PopFirst<'a>> {
+        let positive = |word: &[u8], error| {
+            integer(word)
+                .ok()
+                .and_then(|number| usize::try_from(number).ok())
+                .filter(|number| *number > 0)
+                .ok_or(error)
+        };
+        let [keys_count, words @ ..] = words else { return Err(CommandError::Syntax) };
+        let keys_count = positive(keys_count, CommandError::Other("numkeys should be greater than 0"))?;
+        let (keys, options) = words.split_at_checked(keys_count).ok_or(CommandError::Syntax)?;
+        let [end, options @ ..] = options else { return Err(CommandError::Syntax) };
+        let end = End::parse(end)?;
+        let count = match options {
+            [] => 1,
+            [name, count, rest @ ..] if name.eq_ignore_ascii_case(b"count") => {
+                let count = positive(count, CommandError::Other("count should be greater than 0"))?;
+                if !rest.is_empty() {
+                    return Err(CommandError::Syntax);
+                }
+                count
+            }
+            _ => return Err(CommandError::Syntax),
+        };
+        Ok(PopFirst { keys, end, count })
+    }
 }

@@ -93,11 +93,14 @@ impl Scripted {
     }
 }
 
+/// Several words of a command.
+type Words<'a> = &'a [&'a [u8]];
+
 /// The keys and the other arguments of EVAL and its forms (`evalGenericCommand` of Redis).
 ///
 /// # Errors
 /// When the number of keys is none, or there are not so many.
-pub fn keys_and_arguments<'a>(args: Args<'a>) -> Outcome<(&'a [&'a [u8]], &'a [&'a [u8]])> {
+pub fn keys_and_arguments<'a>(args: Args<'a>) -> Outcome<(Words<'a>, Words<'a>)> {
     let count = crate::error::integer(args.at(2))?;
     let words = args.tail(3);
     if count < 0 {

@@ -317,7 +317,10 @@ fn keys(args: Args<'_>, with_flags: bool, reply: &mut Reply<'_>) {
             only.key_positions(words).map(move |at| (at, spec)).collect::<Vec<_>>()
         })
         .collect();
-    if found.is_empty() {
+    let is_complete = |spec: &KeySpec| found.iter().any(|(_, other)| std::ptr::eq(*other, spec));
+    // A number of keys that is none, or more than there are words.
+    let counted = command.keys.specs().iter().filter(|spec| matches!(spec.find, Find::Counted));
+    if found.is_empty() || !counted.into_iter().all(is_complete) {
         return reply.error("ERR Invalid arguments specified for command");
     }
     reply.array(found.len());
@@ -327,8 +330,20 @@ fn keys(args: Args<'_>, with_flags: bool, reply: &mut Reply<'_>) {
         }
         reply.bulk(words.at(at));
         if with_flags {
-            simple_set(reply, spec.flags.names().map(str::to_owned));
+            simple_set(reply, flags_of(command, words, spec).names().map(str::to_owned));
         }
+    }
+}
+
+/// What a command does to a key where that depends on its options.
+fn flags_of(command: &Command, words: Args<'_>, spec: &KeySpec) -> KeyFlags {
+    let has = |names: &[&str]| (2..words.len()).any(|at| names.iter().any(|name| words.is(at, name)));
+    match command.name {
+        "set" if !has(&["GET"]) => KeyFlags::OW.with(KeyFlags::UPDATE),
+        "set" => KeyFlags::RW.with(KeyFlags::ACCESS).with(KeyFlags::UPDATE),
+        "bitfield" if !has(&["SET", "INCRBY"]) => KeyFlags::RO.with(KeyFlags::ACCESS),
+        "bitfield" => KeyFlags::RW.with(KeyFlags::ACCESS).with(KeyFlags::UPDATE),
+        _ => spec.flags,
     }
 }
 

@@ -54,14 +54,14 @@ fn show_one(ctx: &mut ReadCtx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Out
 }
 
 fn show_several(ctx: &mut ReadCtx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome<()> {
+    if args.len() > 3 {
+        return Err(CommandError::Syntax);
+    }
     let count = integer(args.at(2))?;
     if count == i64::MIN {
         return Err(CommandError::Other(
             "value is out of range, value must between -9223372036854775807 and 9223372036854775807",
         ));
-    }
-    if args.len() > 3 {
-        return Err(CommandError::Syntax);
     }
     let mut random = ctx.random(args.at(1));
     let members = match set_of(ctx.get(args.at(1)))? {

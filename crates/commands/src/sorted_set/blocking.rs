@@ -1,12 +1,12 @@
 //! The forms that wait for a member: BZPOPMIN, BZPOPMAX, BZMPOP.
 
-use super::remove::{End, pop_from_first, popped, take};
+use super::remove::{End, PopFirst, pop_from_first, popped, take};
 use super::{ROW, sorted_set_of};
 use crate::args::Args;
 use crate::blocking::{keys_then_timeout, null_array, on_some_counted, on_some_keys, timeout};
 use crate::context::{ReadCtx, WriteCtx};
 use crate::error::{Outcome, answer};
-use crate::table::{Blocking, Command, Flags, KeyFlags, KeySpec, Keys, Run};
+use crate::table::{Blocking, Command, Flags, KeyFlags, KeySpec, Keys, Run, Wait};
 use protocol::Reply;
 use store::ValueRef;
 
@@ -49,7 +49,8 @@ pub(crate) const COMMANDS: &[Command] = &[
 const BZPOPMIN: Blocking = Blocking {
     attempt: Run::Write(bzpopmin),
     wait: keys_then_timeout,
-    ready: |ctx, args| any_ready(ctx, args.tail(1)),
+    // The last word is the timeout. Other words than keys must not be looked for: their partitions are not locked.
+    ready: |ctx, args| any_ready(ctx, &args.tail(1)[..args.len() - 2]),
     nothing: null_array,
     on_some: Some(on_some_keys),
     by_now: None,
@@ -58,9 +59,8 @@ const BZPOPMIN: Blocking = Blocking {
 const BZPOPMAX: Blocking = Blocking { attempt: Run::Write(bzpopmax), ..BZPOPMIN };
 const BZMPOP: Blocking = Blocking {
     attempt: Run::Write(bzmpop),
-    wait: |args| timeout(args.at(1)),
-    // The words behind the keys are none of theirs, but no key either.
-    ready: |ctx, args| any_ready(ctx, args.tail(3)),
+    wait: wait_of_bzmpop,
+    ready: |ctx, args| PopFirst::parse(args.tail(2)).is_ok_and(|pop| any_ready(ctx, pop.keys)),
     on_some: Some(on_some_counted),
     ..BZPOPMIN
 };
@@ -86,6 +86,12 @@ fn pop_one(ctx: &mut WriteCtx<'_>, args: Args<'_>, end: End, reply: &mut Reply<'
         return Ok(());
     }
     Ok(())
+}
+
+/// The timeout is looked at last.
+fn wait_of_bzmpop(args: Args<'_>) -> Result<Wait, String> {
+    PopFirst::parse(args.tail(2)).map_err(|error| error.to_string())?;
+    timeout(args.at(1))
 }
 
 fn bzmpop(ctx: &mut WriteCtx<'_>, args: Args<'_>, reply: &mut Reply<'_>) {

@@ -94,18 +94,22 @@ impl<'a> Selection<'a> {
 }
 
 impl ScoreBound {
-    /// As `zslParseRange` reads it. That is `strtod`: blanks before the number and no number at all are let through, and
-    /// what is too large is infinite.
+    /// As `zslParseRange` reads it. That is `strtod`: blanks before the number and no number at all are let through,
+    /// what is too large is infinite, and what stands behind a NUL is not there.
     fn parse(word: &[u8]) -> Option<ScoreBound> {
         let (is_excluded, text) = match word {
             [b'(', text @ ..] => (true, text),
             text => (false, text),
         };
+        // A C string ends at its first NUL.
+        let text = text.split(|byte| *byte == 0).next().unwrap_or_default();
         let score = if text.is_empty() {
             0.0
         } else {
-            let text = std::str::from_utf8(text).ok()?;
-            text.trim_start_matches([' ', '\t', '\n', '\x0b', '\x0c', '\r']).parse().ok()?
+            let blanks = [b' ', b'\t', b'\n', b'\x0b', b'\x0c', b'\r'];
+            let start = text.iter().position(|byte| !blanks.contains(byte)).unwrap_or(text.len());
+            let text = &text[start..];
+            protocol::parse_f64(text).or_else(|| std::str::from_utf8(text).ok()?.parse().ok())?
         };
         (!f64::is_nan(score)).then_some(ScoreBound { score, is_excluded })
     }
@@ -191,6 +195,8 @@ mod tests {
             (Some((0.0, true)), Some((0.0, false)), Some((7.0, true)))
         );
         assert_eq!(score(b"1e999"), Some((f64::INFINITY, false)));
+        assert_eq!((score(b"\0"), score(b"2\0x")), (Some((0.0, false)), Some((2.0, false))));
+        assert_eq!((score(b"0x10"), score(b"(0x1p4")), (Some((16.0, false)), Some((16.0, true))));
         for wrong in [&b"[1"[..], b"nan", b"1 ", b" ", b"((1", b"x"] {
             assert_eq!(score(wrong), None);
         }

@@ -224,25 +224,7 @@ pub(super) fn pop_from_first(
     words: &[&[u8]],
     reply: &mut Reply<'_>,
 ) -> Outcome<bool> {
-    let (keys_count, words) = words.split_first().ok_or(CommandError::Syntax)?;
-    let keys_count = at_least(1, keys_count, "numkeys should be greater than 0")?;
-    let (keys, options) = words.split_at_checked(keys_count).ok_or(CommandError::Syntax)?;
-    let (end, options) = match options.split_first() {
-        Some((word, options)) if word.eq_ignore_ascii_case(b"min") => (End::Lowest, options),
-        Some((word, options)) if word.eq_ignore_ascii_case(b"max") => (End::Highest, options),
-        _ => return Err(CommandError::Syntax),
-    };
-    let count = match options {
-        [] => 1,
-        [option, count, rest @ ..] if option.eq_ignore_ascii_case(b"count") => {
-            let count = at_least(1, count, "count should be greater than 0")?;
-            if !rest.is_empty() {
-                return Err(CommandError::Syntax);
-            }
-            count
-        }
-        _ => return Err(CommandError::Syntax),
-    };
+    let PopFirst { keys, end, count } = PopFirst::parse(words)?;
     for key in keys {
         let Some(set) = sorted_set_of(ctx.get(key))? else { continue };
         let (popped, len) = (popped(set, end, count), set.len());
@@ -253,6 +235,39 @@ pub(super) fn pop_from_first(
         return Ok(true);
     }
     Ok(false)
+}
+
+/// `numkeys key ... MIN|MAX [COUNT count]`
+pub(super) struct PopFirst<'a> {
+    pub(super) keys: &'a [&'a [u8]],
+    end: End,
+    count: usize,
+}
+
+impl<'a> PopFirst<'a> {
+    /// Reads the words behind the name, or behind the timeout.
+    pub(super) fn parse(words: &'a [&'a [u8]]) -> Outcome<PopFirst<'a>> {
+        let (keys_count, words) = words.split_first().ok_or(CommandError::Syntax)?;
+        let keys_count = at_least(1, keys_count, "numkeys should be greater than 0")?;
+        let (keys, options) = words.split_at_checked(keys_count).ok_or(CommandError::Syntax)?;
+        let (end, options) = match options.split_first() {
+            Some((word, options)) if word.eq_ignore_ascii_case(b"min") => (End::Lowest, options),
+            Some((word, options)) if word.eq_ignore_ascii_case(b"max") => (End::Highest, options),
+            _ => return Err(CommandError::Syntax),
+        };
+        let count = match options {
+            [] => 1,
+            [option, count, rest @ ..] if option.eq_ignore_ascii_case(b"count") => {
+                let count = at_least(1, count, "count should be greater than 0")?;
+                if !rest.is_empty() {
+                    return Err(CommandError::Syntax);
+                }
+                count
+            }
+            _ => return Err(CommandError::Syntax),
+        };
+        Ok(PopFirst { keys, end, count })
+    }
 }
 
 /// A number that is not below `least`; otherwise this error, whatever the word is.

@@ -142,6 +142,14 @@ fn milliseconds(word: &[u8]) -> Outcome<u64> {
 
 fn wait_of(args: Args<'_>, of_group: bool) -> Result<Wait, String> {
     let request = Request::parse(args, of_group).map_err(|error| error.to_string())?;
+    // All ids at once: who waits reads the streams one after the other.
+    if !of_group && request.block.is_some() {
+        request
+            .ids
+            .iter()
+            .try_for_each(|id| start_of(None, id).map(drop))
+            .map_err(|error| error.to_string())?;
+    }
     Ok(request.block.map_or(Wait::No, wait))
 }
 

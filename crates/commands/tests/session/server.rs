@@ -230,6 +230,12 @@ fn command_list_and_keys() {
     client.check("COMMAND GETKEYS MSET a b c d", "*2\r\n$1\r\na\r\n$1\r\nc\r\n");
     client.check("COMMAND GETKEYS memory usage a", "*1\r\n$1\r\na\r\n");
     client.check("COMMAND GETKEYSANDFLAGS MSET a b", "*1\r\n*2\r\n$1\r\na\r\n*2\r\n+OW\r\n+update\r\n");
+    client.check("COMMAND GETKEYSANDFLAGS SET a b", "*1\r\n*2\r\n$1\r\na\r\n*2\r\n+OW\r\n+update\r\n");
+    client.check(
+        "COMMAND GETKEYSANDFLAGS SET a b GET",
+        "*1\r\n*2\r\n$1\r\na\r\n*3\r\n+RW\r\n+access\r\n+update\r\n",
+    );
+    client.check("COMMAND GETKEYS ZUNIONSTORE a 3 b c", "-ERR Invalid arguments specified for command\r\n");
     client.check("COMMAND GETKEYS nosuch a", "-ERR Invalid command specified\r\n");
     client.check("COMMAND GETKEYS set a", "-ERR Invalid number of arguments specified for command\r\n");
     client.check("COMMAND GETKEYS ping a b", "-ERR The command has no key arguments\r\n");

@@ -60,8 +60,9 @@ enum State {
     FindingOut(Vec<usize>),
     /// An attempt at the part of this number is under way.
     Attempting(usize),
-    /// An attempt found something; the reply waits for so many commits.
-    Gated { reply: Vec<u8>, gates: u32 },
+    /// An attempt found something; the reply waits for so many commits. So does what a question of
+    /// [`State::FindingOut`] found: then its positions are here.
+    Gated { reply: Vec<u8>, gates: u32, asked: Option<Vec<usize>> },
     /// Waiting for data: requests to other nodes, and parts here.
     Awaiting { forwards: Vec<Key>, here: Vec<usize> },
 }
@@ -327,11 +328,18 @@ impl Worker {
                 self.cancel_awaits(key);
                 self.begin_round(key);
             }
-            (State::Gated { reply, gates }, Delivery::Released) => {
+            (State::Gated { reply, gates, asked }, Delivery::Released) => {
                 *gates = gates.saturating_sub(1);
-                if *gates == 0 {
-                    let reply = std::mem::take(reply);
-                    self.answer_blocked(key, reply);
+                if *gates > 0 {
+                    return;
+                }
+                let (reply, asked) = (std::mem::take(reply), asked.take());
+                match asked {
+                    Some(positions) => {
+                        blocked.state = State::FindingOut(positions);
+                        self.found_out(key, reply);
+                    }
+                    None => self.answer_blocked(key, reply),
                 }
             }
             (State::Gated { .. }, Delivery::Unconfirmed { wrote }) => {
@@ -351,7 +359,11 @@ impl Worker {
             return self.deliveries.push_back(wakes(target));
         }
         if let Some(blocked) = self.blocked.get_mut(key) {
-            blocked.state = State::Gated { reply, gates };
+            let asked = match &mut blocked.state {
+                State::FindingOut(positions) => Some(std::mem::take(positions)),
+                _ => None,
+            };
+            blocked.state = State::Gated { reply, gates, asked };
         }
     }
 
@@ -369,8 +381,10 @@ impl Worker {
         let Some(blocked) = self.blocked.get_mut(key) else { return };
         match blocked.state {
             State::Awaiting { .. } => self.answer_nothing(key, end),
-            State::Attempting(_) | State::FindingOut(_) => blocked.end = Some(end),
-            State::Gated { .. } => {}
+            State::Attempting(_) | State::FindingOut(_) | State::Gated { asked: Some(_), .. } => {
+                blocked.end = Some(end);
+            }
+            State::Gated { asked: None, .. } => {}
         }
     }
 

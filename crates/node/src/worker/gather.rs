@@ -347,20 +347,16 @@ fn per_key(values: Vec<Value>, places: &[Vec<usize>]) -> Value {
     Value::Array(all)
 }
 
+/// Every part has the same names in the same order.
 fn sum_pairs(values: Vec<Value>) -> Value {
-    let mut names: Vec<(Vec<u8>, i64)> = Vec::new();
-    for value in values {
-        let items = elements(value);
-        for pair in items.chunks_exact(2) {
-            let [name, number] = pair else { continue };
-            let name = name.as_bytes().unwrap_or_default().to_vec();
-            let number = number.as_integer().unwrap_or(0);
-            match names.iter_mut().find(|(other, _)| *other == name) {
-                Some((_, sum)) => *sum += number,
-                None => names.push((name, number)),
+    let mut parts = values.into_iter().map(elements);
+    let mut sums = parts.next().unwrap_or_default();
+    for part in parts {
+        for (sum, item) in sums.iter_mut().zip(part) {
+            if let (Value::Integer(sum), Value::Integer(number)) = (sum, item) {
+                *sum += number;
             }
         }
     }
-    let flat = names.into_iter().flat_map(|(name, sum)| [Value::Bulk(name), Value::Integer(sum)]);
-    Value::Array(flat.collect())
+    Value::Array(sums)
 }

@@ -66,9 +66,8 @@ impl Worker {
             let ran = self.executor(meta, target, |executor| {
                 executor.script(command, args, routes, false, &mut reply)
             })?;
-            match ran {
-                Ok(executed) => return Ok(executed),
-                Err(NeedsAll) => {}
+            if let Ok(executed) = ran {
+                return Ok(executed);
             }
         }
         let own: Vec<Route> = (0..self.routing.partitions())

@@ -210,6 +210,10 @@ impl Worker {
             Some(denial.error_in_exec())
         };
         let entries = entries_of(transaction.queue, count, keyed, refusal);
+        // A command that names no keys after all runs anywhere.
+        if partitions.is_empty() && entries.iter().any(|entry| matches!(entry, Entry::Keyed)) {
+            partitions.push(PartitionId(0));
+        }
         partitions.sort_unstable();
         partitions.dedup();
         if self.routing.destination(&partitions) == crate::routing::Destination::Split {
@@ -218,12 +222,9 @@ impl Worker {
         let target = self.target(Owner::Connection(key), connection.next_slot());
         connection.in_flight_version = self.routing.version().0;
         let discard = connection.discards(mode);
-        // What follows must find the database and the protocol that the transaction chooses, and the users that it makes.
-        let is_awaited = |entry: &Entry| match entry {
-            Entry::Here { command, .. } => matches!(command.run, Run::Session(_) | Run::Users(_)),
-            Entry::Keyed | Entry::Refused(_) => false,
-        };
-        connection.await_reply(entries.iter().any(is_awaited), discard);
+        // What follows must find the database that the transaction chooses, and what runs behind its keyed commands done.
+        let has_rest = entries.iter().any(|entry| matches!(entry, Entry::Here { .. }));
+        connection.await_reply(has_rest, discard);
         let version = connection.session.version;
         let plan = ExecPlan { connection: key, entries, keyed: None };
         let gathering = self.gatherings.insert(Gathering::new(target, version, Kind::Exec(plan), 1));

@@ -19,6 +19,52 @@ fn check_all(cluster: &mut Cluster, client: ClientId, keys: &[String; 3], lines:
 }
 
 #[test]
+fn what_follows_in_a_pipeline_finds_the_change() {
+    for seed in 0..4 {
+        let mut cluster = Cluster::settled(Setup { seed, ..Setup::default() });
+        let [a, b, c] = keys(&cluster);
+        for node in 0..3 {
+            let client = cluster.connect(node);
+            let script = [
+                (format!("SADD {a} 1 2"), "(2)"),
+                (format!("SUNIONSTORE {b} {a}"), "(2)"),
+                (format!("SDIFFSTORE {c} {b} none"), "(2)"),
+                (format!("SMOVE {c} {a} 1"), "(1)"),
+                (format!("SCARD {c}"), "(1)"),
+                (format!("RENAME {c} {b}"), "OK"),
+                (format!("SMEMBERS {b}"), "[\"2\"]"),
+                (format!("DEL {a} {b} {c}"), "(2)"),
+            ];
+            script.iter().for_each(|(command, _)| cluster.send(client, command));
+            for (command, expected) in &script {
+                assert_eq!(text(&cluster.wait(client)), *expected, "seed {seed}: {command}");
+            }
+        }
+    }
+}
+
+#[test]
+fn where_there_is_nothing_to_take_the_destination_does_not_matter() {
+    let mut cluster = Cluster::settled(Setup::default());
+    let keys = keys(&cluster);
+    let wrong = "-WRONGTYPE Operation against a key holding the wrong kind of value";
+    for node in 0..3 {
+        let client = cluster.connect(node);
+        let lines = [
+            ("SET $a string", "OK"),
+            ("SMOVE $b $a x", "(0)"),
+            ("LMOVE $b $a LEFT LEFT", "nil"),
+            ("SADD $b x", "(1)"),
+            ("SMOVE $b $a x", wrong),
+            ("SMOVE $a $c x", wrong),
+            ("RPOPLPUSH $a $b", wrong),
+            ("DEL $a $b", "(2)"),
+        ];
+        check_all(&mut cluster, client, &keys, &lines);
+    }
+}
+
+#[test]
 fn reads_gather_and_stores_write_once() {
     for seed in 0..4 {
         let mut cluster = Cluster::settled(Setup { seed, ..Setup::default() });

@@ -3,6 +3,7 @@
 use crate::harness::client::text;
 use crate::harness::{Cluster, Setup};
 use std::collections::BTreeSet;
+use std::time::Duration;
 use store::eviction::Policy;
 
 /// Runs a script on one node alone and on every node of a cluster, and compares every reply.
@@ -153,6 +154,33 @@ fn rule_12_an_exec_with_arguments_ends_the_transaction() {
 }
 
 #[test]
+fn rule_12_a_transaction_of_commands_without_keys_is_answered() {
+    let mut cluster = Cluster::settled(Setup::default());
+    for node in 0..3 {
+        let client = cluster.connect(node);
+        cluster.check(client, "MULTI", "OK");
+        cluster.check(client, "SINTERCARD 0 a", "QUEUED");
+        cluster.check(client, "PING", "QUEUED");
+        cluster.check(client, "EXEC", "[-ERR numkeys should be greater than 0 PONG]");
+    }
+}
+
+#[test]
+fn rule_12_a_key_that_was_over_when_it_was_watched_may_be_taken_away() {
+    let mut cluster = Cluster::settled(Setup::default());
+    let client = cluster.connect(0);
+    for (pause_ms, expected) in [(0, "nil"), (5, "[PONG]")] {
+        cluster.check(client, "SET k v PX 3", "OK");
+        cluster.run(Duration::from_millis(pause_ms));
+        cluster.check(client, "WATCH k", "OK");
+        cluster.run(Duration::from_millis(200));
+        cluster.check(client, "MULTI", "OK");
+        cluster.check(client, "PING", "QUEUED");
+        cluster.check(client, "EXEC", expected);
+    }
+}
+
+#[test]
 fn rule_12_what_follows_a_transaction_finds_the_database_it_chose() {
     let mut cluster = Cluster::settled(Setup::default());
     for node in 0..3 {
@@ -168,6 +196,19 @@ fn rule_12_what_follows_a_transaction_finds_the_database_it_chose() {
             replies.len() == expected.len()
         });
         assert_eq!(replies, expected);
+    }
+}
+
+#[test]
+fn rule_12_what_follows_a_flush_in_a_transaction_stays() {
+    let mut cluster = Cluster::settled(Setup::default());
+    for node in 0..3 {
+        let client = cluster.connect(node);
+        let script = ["MULTI", "FLUSHDB", "EXEC", "SET a 1", "SET b 2", "SET c 3", "DBSIZE"];
+        script.iter().for_each(|command| cluster.send(client, command));
+        for expected in ["OK", "QUEUED", "[OK]", "OK", "OK", "OK", "(3)"] {
+            assert_eq!(text(&cluster.wait(client)), expected);
+        }
     }
 }
 

@@ -46,6 +46,24 @@ fn a_client_of_any_node_gets_what_is_pushed_at_any_node() {
 }
 
 #[test]
+fn arguments_that_are_no_keys_are_not_looked_for() {
+    let mut cluster = settled(0);
+    for node in 0..3 {
+        let client = cluster.connect(node);
+        for owner in 0..3 {
+            let key = cluster.key_on(owner, "key");
+            cluster.check(client, &format!("BZPOPMIN {key} 0.011"), "nil");
+            cluster.check(client, &format!("BZMPOP 0.011 1 {key} MIN COUNT 7"), "nil");
+            cluster.check(client, &format!("BLMPOP 0.011 1 {key} LEFT COUNT 7"), "nil");
+        }
+        cluster.check(client, "BLMPOP -1 0 none LEFT", "-ERR numkeys should be greater than 0");
+        cluster.check(client, "MULTI", "OK");
+        cluster.check(client, "BLPOP none -1", "QUEUED");
+        cluster.check(client, "EXEC", "[-ERR timeout is negative]");
+    }
+}
+
+#[test]
 fn keys_of_different_primaries_are_waited_for_together() {
     for seed in 0..6 {
         let mut cluster = settled(seed);
@@ -265,6 +283,21 @@ fn readers_of_streams_wait_for_what_comes_after_them() {
             let expected = format!("[[\"{key}\" [[\"{id}\" [\"f\" \"v\"]]]]]");
             assert_eq!(text(&cluster.wait(waiting)), expected, "seed {seed}");
             cluster.check(waiting, &format!("XREAD BLOCK 10 STREAMS {} $", keys[2]), "nil");
+        }
+        // The present is found out behind an entry that is not confirmed yet.
+        for (asked, key) in [(0, 0), (0, 1), (1, 1)].map(|(asked, key)| (asked, keys[key].clone())) {
+            let client = cluster.connect(asked);
+            cluster.send(client, &format!("XADD {key} 9-* f v"));
+            cluster.send(client, &format!("XREAD BLOCK 10 STREAMS {key} $"));
+            cluster.send(client, &format!("XLEN {key}"));
+            assert!(text(&cluster.wait(client)).starts_with("\"9-"), "seed {seed}");
+            assert_eq!(text(&cluster.wait(client)), "nil", "seed {seed}");
+            assert!(text(&cluster.wait(client)).starts_with('('), "seed {seed}");
+            cluster.check(
+                client,
+                &format!("XREAD BLOCK 10 STREAMS {key} {} 0-0 x", keys[2]),
+                "-ERR Invalid stream ID specified as stream command argument",
+            );
         }
         // Of a group, each entry goes to one of those who wait.
         cluster.check(pushing, &format!("XGROUP CREATE {} group $ MKSTREAM", keys[2]), "OK");

@@ -132,12 +132,13 @@ impl Encoder<'_> {
         if array_index(&first).is_none() {
             return Ok(None);
         }
-        let mut highest = 0i64;
+        let mut highest = 0i32;
         let mut items = 0i64;
         let mut is_array = true;
         table.for_each(|key: Value, _: bool| {
             match array_index(&key) {
-                Some(index) => highest = highest.max(index),
+                Some(index) if index > f64::from(highest) => highest = truncate_int(index),
+                Some(_) => {}
                 None => is_array = false,
             }
             items += 1;
@@ -148,12 +149,12 @@ impl Encoder<'_> {
         }
         let Config { sparse_ratio, sparse_safe, sparse_convert, .. } = self.config;
         let is_sparse = sparse_ratio > 0
-            && highest > items.saturating_mul(i64::from(sparse_ratio))
-            && highest > i64::from(sparse_safe);
+            && i64::from(highest) > items.saturating_mul(i64::from(sparse_ratio))
+            && highest > sparse_safe;
         if is_sparse && !sparse_convert {
             return Err(raise::error(self.lua, "Cannot serialise table: excessively sparse array"));
         }
-        Ok((!is_sparse).then_some(highest))
+        Ok((!is_sparse).then_some(i64::from(highest)))
     }
 
     fn key(&mut self, key: &Value) -> Result<()> {
@@ -220,10 +221,18 @@ impl Encoder<'_> {
     }
 }
 
-fn array_index(key: &Value) -> Option<i64> {
-    match key {
-        Value::Integer(index) if *index >= 1 => Some(*index),
-        Value::Number(index) if *index >= 1.0 && index.floor() == *index => Some(number::truncate(*index)),
-        _ => None,
-    }
+/// A key of an array: a whole number from one on.
+fn array_index(key: &Value) -> Option<f64> {
+    let index = match key {
+        Value::Integer(index) => *index as f64,
+        Value::Number(index) => *index,
+        _ => return None,
+    };
+    (index >= 1.0 && index.floor() == index).then_some(index)
+}
+
+/// C's cast to an int as x86-64 carries it out: an index beyond the range becomes the smallest number, which makes an
+/// object of its table.
+fn truncate_int(value: f64) -> i32 {
+    if value <= f64::from(i32::MAX) { value as i32 } else { i32::MIN }
 }

@@ -5,6 +5,7 @@
 
 mod collections;
 mod sorted;
+mod streams;
 
 /// Commands that belong together.
 pub(super) struct Family {
@@ -17,6 +18,7 @@ pub(super) struct Family {
 /// All families. `keys` takes part in every program.
 pub(super) const FAMILIES: &[Family] = &[
     Family { name: "keys", shapes: KEYS },
+    Family { name: "connection", shapes: CONNECTION },
     Family { name: "strings", shapes: STRINGS },
     Family { name: "bitmaps", shapes: BITMAPS },
     Family { name: "hyperloglog", shapes: HYPERLOGLOG },
@@ -24,12 +26,28 @@ pub(super) const FAMILIES: &[Family] = &[
     Family { name: "sets", shapes: collections::SETS },
     Family { name: "lists", shapes: collections::LISTS },
     Family { name: "sorted-sets", shapes: sorted::SORTED_SETS },
+    Family { name: "lexical", shapes: sorted::LEXICAL },
     Family { name: "geo", shapes: sorted::GEO },
+    Family { name: "streams", shapes: streams::STREAMS },
 ];
 
 /// Commands that may wait for data: a slip of theirs could make them wait for ever.
-pub(super) const WAITING: &[&str] =
-    &["BLPOP", "BRPOP", "BLMOVE", "BLMPOP", "BRPOPLPUSH", "BZPOPMIN", "BZPOPMAX", "BZMPOP"];
+pub(super) const WAITING: &[&str] = &[
+    "BLPOP",
+    "BRPOP",
+    "BLMOVE",
+    "BLMPOP",
+    "BRPOPLPUSH",
+    "BZPOPMIN",
+    "BZPOPMAX",
+    "BZMPOP",
+    "XREAD",
+    "XREADGROUP",
+];
+
+/// Families whose keys are left alone by all others: what a damaged sketch counts, or a range of members with different scores, is
+/// not specified.
+pub(super) const APART: &[&str] = &["hyperloglog", "lexical"];
 
 /// The family that takes part in every program.
 pub(super) const EVERYWHERE: &str = "keys";
@@ -77,6 +95,41 @@ const KEYS: &[&str] = &[
     "PING [ %v ] [ %v ]",
     "NOSUCHCOMMAND %v %v",
     "%z %v",
+];
+
+const CONNECTION: &[&str] = &[
+    "PING [ %v ] [ %v ]",
+    "ECHO %v",
+    "CLIENT SETNAME %f",
+    "CLIENT GETNAME",
+    "CLIENT NO-EVICT on|OFF|%z",
+    "CLIENT %z",
+    "PUBLISH %f %v",
+    "PUBSUB NUMSUB { %f }",
+    "PUBSUB CHANNELS %p",
+    "PUBSUB NUMPAT",
+    "ACL WHOAMI",
+    "AUTH %v",
+    "AUTH %f %v",
+    "HELLO 4|%z|2~AUTH~x|3~SETNAME|2~SETNAME~%z",
+    "CONFIG GET nosuch",
+    "CONFIG SET nosuch %v",
+    "TIME",
+    "LASTSAVE",
+    "COMMAND GETKEYS SET %k %v",
+    "COMMAND GETKEYS MSET { %k %v }",
+    "COMMAND GETKEYS DEL { %k }",
+    "COMMAND GETKEYS ZUNIONSTORE %k 0|1|2|7|-1|abc { %k }",
+    "COMMAND GETKEYS LMPOP 0|1|2|7|-1|abc { %k } LEFT",
+    "COMMAND GETKEYS XREAD COUNT 1 STREAMS { %k %q }",
+    "COMMAND GETKEYS BITOP AND %k { %k }",
+    "COMMAND GETKEYS PING|%z|GET|MSET %k",
+    "COMMAND GETKEYSANDFLAGS SET|GETSET|RENAME|COPY %k %k [ GET ]",
+    "COMMAND GETKEYSANDFLAGS BITFIELD %k GET|SET|INCRBY u8 0 [ 1 ]",
+    "COMMAND INFO nosuch",
+    "COMMAND %z",
+    "SET %k %v",
+    "GET %k",
 ];
 
 const STRINGS: &[&str] = &[
@@ -142,18 +195,19 @@ const BITMAPS: &[&str] = &[
 ];
 
 const HYPERLOGLOG: &[&str] = &[
-    "PFADD %k { %f }",
-    "PFADD %k { %f }",
-    "PFADD %k { %v }",
-    "PFADD %k",
+    "PFADD %K { %f }",
+    "PFADD %K { %f }",
+    "PFADD %K { %v }",
+    "PFADD %K",
     "PFCOUNT { %k }",
-    "PFCOUNT %k",
-    "PFMERGE %k { %k }",
-    "PFMERGE %k",
-    "PFDEBUG ENCODING|TODENSE|DECODE|%z %k",
-    "GET %k",
-    "SET %k %v",
-    "SETRANGE %k %c %v",
-    "STRLEN %k",
-    "COPY %k %k",
+    "PFCOUNT %K",
+    "PFMERGE %K { %k }",
+    "PFMERGE %K",
+    "PFDEBUG ENCODING|TODENSE|DECODE|%z %K",
+    "GET %K",
+    "SET %K %v",
+    "STRLEN %K",
+    "COPY %K %K",
+    "DUMP %K",
+    "EXPIRE %K 100",
 ];
