@@ -157,6 +157,15 @@ pub(super) const RULES: &[Rule] = &[
         },
     },
     Rule {
+        name: "getkeys-arity",
+        parts: true,
+        explains: |call| {
+            call.is_one_of(&["COMMAND"])
+                && call.words.len() == 3
+                && call.theirs_is_error("ERR wrong number of arguments for 'command|getkeys")
+        },
+    },
+    Rule {
         name: "xread-arguments",
         parts: false,
         explains: |call| {

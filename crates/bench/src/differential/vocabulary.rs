@@ -264,7 +264,7 @@ impl Vocabulary {
             "%u" => pick(ENTRY_BOUNDS, random),
             "%w" => pick(TIMEOUTS, random),
             "%z" => odd(random),
-            fixed => fixed.as_bytes().to_vec(),
+            fixed => fixed.replace('␣', " ").into_bytes(),
         }
     }
 
