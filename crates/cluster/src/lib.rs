@@ -19,5 +19,5 @@ pub mod ring;
 
 pub use map::{
     Applied, Assignment, ChangeOutcome, ClusterMap, MapCommand, Member, MemberState, PartitionChange,
-    PartitionOp, Refusal, Role, RoleCounts,
+    PartitionOp, Refusal, Role, RoleCounts, UserTable, UserUpdate,
 };

@@ -15,6 +15,7 @@ mod apply;
 mod command;
 #[cfg(test)]
 mod tests;
+mod users;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -23,6 +24,8 @@ use std::sync::{Arc, OnceLock};
 
 use serde::{Deserialize, Serialize};
 use stdx::{Epoch, MapVersion, NodeId, PartitionId, Slot};
+
+pub use users::{USERS_BYTES_MAX, UserTable, UserUpdate};
 
 pub use command::{Applied, ChangeOutcome, MapCommand, PartitionChange, PartitionOp, Refusal};
 
@@ -160,6 +163,9 @@ pub struct ClusterMap {
     pub members: BTreeMap<NodeId, Member>,
     /// Owners, indexed by partition number.
     pub assignments: Vec<Assignment>,
+    /// Users that were changed while the cluster ran.
+    #[serde(default, skip_serializing_if = "UserTable::is_untouched")]
+    pub users: UserTable,
     /// The ring's opinion, computed on demand from the members.
     #[serde(skip)]
     desired: DesiredCache,

@@ -4,14 +4,15 @@
 //! READONLY, READWRITE and ASKING are accepted whether or not redirects are on: a smart client sends them to any
 //! node that answers CLUSTER SLOTS.
 
+use crate::acl::{DEFAULT_USER, LogContext, Reason, Refused};
 use crate::args::Args;
-use crate::client::{INVALID_NAME, valid_name};
-use crate::host::Authentication;
+use crate::client::{INVALID_NAME, list, valid_name};
 use crate::info::REDIS_VERSION;
 use crate::server::rows::{EMPTY, LOADING_STALE_FAST, NOT_AN_INTEGER, OPEN, SYNTAX_ERROR};
-use crate::session::{ChannelKind, DEFAULT_USER, ReplyMode, SessionCtx};
+use crate::session::{ChannelKind, ReplyMode, SessionCtx};
 use crate::table::{Categories, Command, Flags, Group, Run};
 use protocol::{Reply, Version};
+use std::sync::Arc;
 use stdx::limits::DATABASES;
 
 /// Reply to everything but the handshake before authentication.
@@ -149,11 +150,11 @@ fn hello(ctx: &mut SessionCtx<'_>, args: Args<'_>, reply: &mut Reply<'_>) {
         }
     }
     if let Some((user, password)) = credentials
-        && !authenticate(ctx, user, password)
+        && !authenticate(ctx, args, (user, password))
     {
         return reply.error(WRONGPASS);
     }
-    if !ctx.session.authenticated {
+    if !ctx.session.authenticated && !ctx.host.users().default_user().is_open() {
         return reply.error(HELLO_NOAUTH);
     }
     if let Some(name) = name {
@@ -187,23 +188,24 @@ fn hello_reply(ctx: &SessionCtx<'_>, reply: &mut Reply<'_>) {
 /// `AUTH [username] password`.
 fn auth(ctx: &mut SessionCtx<'_>, args: Args<'_>, reply: &mut Reply<'_>) {
     let (user, password) = match args.len() {
-        2 if !ctx.host.requires_password() => return reply.error(NO_PASSWORD_SET),
-        2 => (DEFAULT_USER.as_bytes(), args.at(1)),
+        2 if ctx.host.users().default_user().needs_no_password() => return reply.error(NO_PASSWORD_SET),
+        2 => (DEFAULT_USER, args.at(1)),
         3 => (args.at(1), args.at(2)),
         _ => return reply.error(SYNTAX_ERROR),
     };
-    if authenticate(ctx, user, password) { reply.ok() } else { reply.error(WRONGPASS) }
+    if authenticate(ctx, args, (user, password)) { reply.ok() } else { reply.error(WRONGPASS) }
 }
 
-fn authenticate(ctx: &mut SessionCtx<'_>, user: &[u8], password: &[u8]) -> bool {
-    match ctx.host.authenticate(user, password) {
-        Authentication::Granted(user) => {
-            ctx.session.user = user;
-            ctx.session.authenticated = true;
-            true
-        }
-        Authentication::Denied => false,
+fn authenticate(ctx: &mut SessionCtx<'_>, args: Args<'_>, (name, password): (&[u8], &[u8])) -> bool {
+    if let Some(user) = ctx.host.users().authenticate(name, password) {
+        (ctx.session.user, ctx.session.authenticated) = (user, true);
+        return true;
     }
+    let context = if ctx.session.in_multi { LogContext::Multi } else { LogContext::Toplevel };
+    let client = list::line(&ctx.session.describe(ctx.host.mono())).trim_end().to_owned();
+    let (object, user) = (args.name().to_vec(), name.to_vec());
+    ctx.host.refused(Refused { reason: Reason::Auth, object, user, context, client });
+    false
 }
 
 /// `PING [message]`. A subscribed RESP2 client gets the form of a message.
@@ -249,8 +251,8 @@ fn reset(ctx: &mut SessionCtx<'_>, _: Args<'_>, reply: &mut Reply<'_>) {
     let session = &mut *ctx.session;
     session.db = 0;
     session.version = Version::Resp2;
-    session.user = DEFAULT_USER.to_owned();
-    session.authenticated = !ctx.host.requires_password();
+    session.user = Arc::clone(ctx.host.users().default_user());
+    session.authenticated = session.user.is_open();
     session.in_multi = false;
     session.multi_len = 0;
     session.watching = 0;

@@ -138,7 +138,7 @@ fn place(row: &Command) -> &'static str {
         Run::Write(_) | Run::Blocking(_) if across(row).is_some() => "gathered",
         Run::Read(_) | Run::Write(_) | Run::Blocking(_) | Run::Script(_) => "primary",
         Run::Fanout { .. } => "spread",
-        Run::Partitions { .. } | Run::Scan | Run::Nodes { .. } => "cluster",
+        Run::Partitions { .. } | Run::Scan | Run::Nodes { .. } | Run::Users(_) => "cluster",
         Run::Session(_) | Run::Connection | Run::Container => "node",
     }
 }

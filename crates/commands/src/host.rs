@@ -4,9 +4,11 @@
 //! kept narrow: a method returns facts, the handlers do all parsing, matching and rendering. Whatever spans nodes
 //! (`PUBLISH`, `PUBSUB CHANNELS`) is asked of each node by itself and merged by the dispatcher.
 
+use crate::acl::{AclLog, Refused, Users};
 use crate::info::{CommandStats, InfoData};
 use crate::session::{Buffers, ChannelKind};
 use protocol::Version;
+use std::sync::Arc;
 use stdx::{Mono, Slot, Wall};
 
 /// The node, as seen by commands.
@@ -16,12 +18,20 @@ pub trait Host {
     /// The monotonic clock.
     fn mono(&self) -> Mono;
 
-    /// Checks a password. `user` is `default` for `AUTH password`.
-    fn authenticate(&self, user: &[u8], password: &[u8]) -> Authentication;
-    /// Whether the default user has a password: then new connections are not authenticated.
-    fn requires_password(&self) -> bool;
-    /// Names of all users.
-    fn users(&self) -> Vec<String>;
+    /// The users as they are now.
+    fn users(&self) -> Arc<Users>;
+    /// Whether new users and selectors may use all channels (`acl-pubsub-default`).
+    fn all_channels_by_default(&self) -> bool;
+    /// The file of users (`aclfile`), if there is one.
+    fn users_file(&self) -> Option<String>;
+    /// Reads that file; the error is the system's.
+    fn read_users(&self) -> Result<Vec<u8>, String>;
+    /// Replaces the content of that file, all of it or nothing; a failure is logged.
+    fn save_users(&mut self, text: &[u8]) -> Result<(), String>;
+    /// Notes a failed authentication: counted, and kept for `ACL LOG`.
+    fn refused(&mut self, refused: Refused);
+    /// Lends the log of what was refused.
+    fn acl_log(&mut self, with: &mut dyn FnMut(&mut AclLog));
 
     /// Every directive as (name, value), in the order of the directive table.
     fn config(&self) -> Vec<(String, String)>;
@@ -100,15 +110,6 @@ pub trait Host {
     fn abort_shutdown(&mut self) -> bool;
     /// Gives memory that the allocator keeps back to the system (`MEMORY PURGE`).
     fn purge_memory(&mut self);
-}
-
-/// Outcome of [`Host::authenticate`].
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Authentication {
-    /// The session is this user now.
-    Granted(String),
-    /// Wrong pair of name and password, or the user is disabled.
-    Denied,
 }
 
 /// Why a `CONFIG SET` changed nothing.

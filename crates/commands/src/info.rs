@@ -224,6 +224,12 @@ pub struct StatsInfo {
     pub pubsub_shard_channels: u64,
     /// Attempts to authenticate that were refused.
     pub acl_access_denied_auth: u64,
+    /// Commands that were refused to their users.
+    pub acl_access_denied_cmd: u64,
+    /// Commands that were refused because of a key.
+    pub acl_access_denied_key: u64,
+    /// Commands that were refused because of a channel.
+    pub acl_access_denied_channel: u64,
     /// Error replies.
     pub error_replies: u64,
     /// Read events of the event loop.

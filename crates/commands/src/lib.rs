@@ -6,6 +6,7 @@
 //! all it can do is emit an effect. Adding a command is one row, one function and one golden script. Must not know
 //! connections or disk.
 
+pub mod acl;
 pub mod across;
 pub mod args;
 pub mod bitmap;

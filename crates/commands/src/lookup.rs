@@ -177,7 +177,7 @@ const FAMILIES: &[&[Command]] = &[
     crate::cluster_commands::COMMANDS,
 ];
 
-const ROWS_COUNT: usize = {
+pub(crate) const ROWS_COUNT: usize = {
     let (mut total, mut family) = (0, 0);
     while family < FAMILIES.len() {
         let mut row = 0;

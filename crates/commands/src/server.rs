@@ -1,7 +1,6 @@
 //! The server family: what an operator or a client library asks of a node. The rows are here; what needs more than a
 //! few lines has a file of its own below or beside this one (CONFIG, SLOWLOG, LATENCY).
 
-pub mod acl;
 pub mod command;
 pub mod info;
 pub mod memory;
@@ -22,7 +21,7 @@ use rows::{
 
 /// The rows of this family.
 pub const COMMANDS: &[Command] = &[
-    acl::ACL,
+    crate::acl::ACL,
     persistence::BGREWRITEAOF,
     persistence::BGSAVE,
     command::COMMAND,

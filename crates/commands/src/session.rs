@@ -5,13 +5,12 @@
 //! session only says whether there is one, so that a handler (`RESET`) can end it by clearing the flag, and `CLIENT
 //! LIST` can print it. The node looks at the flags after every command.
 
+use crate::acl::User;
 use crate::host::{ClientFlags, ClientInfo, ClientKind, Host};
 use protocol::Version;
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use stdx::Mono;
-
-/// Name of the user every connection is until it authenticates as another.
-pub const DEFAULT_USER: &str = "default";
 
 /// The state of one connection that commands may read and change.
 #[derive(Clone, Debug)]
@@ -30,8 +29,10 @@ pub struct Session {
     pub lib_ver: Vec<u8>,
     /// May run commands other than those without authentication (HELLO, AUTH, QUIT, RESET).
     pub authenticated: bool,
-    /// Name of the user.
-    pub user: String,
+    /// The user as it was when the node last looked.
+    pub user: Arc<User>,
+    /// The users' generation at that time, for the node.
+    pub users_seen: u64,
     /// The peer, `host:port`.
     pub addr: String,
     /// Our end, `host:port`.
@@ -125,7 +126,7 @@ pub enum ChannelKind {
 
 impl Session {
     /// A session that has just been accepted: RESP2, database 0, the default user.
-    pub fn new(id: u64, addr: String, laddr: String, now: Mono, authenticated: bool) -> Session {
+    pub fn new(id: u64, addr: String, laddr: String, now: Mono, default_user: Arc<User>) -> Session {
         Session {
             id,
             db: 0,
@@ -133,8 +134,9 @@ impl Session {
             name: Vec::new(),
             lib_name: Vec::new(),
             lib_ver: Vec::new(),
-            authenticated,
-            user: DEFAULT_USER.to_owned(),
+            authenticated: default_user.is_open(),
+            user: default_user,
+            users_seen: 0,
             addr,
             laddr,
             fd: -1,
@@ -191,7 +193,7 @@ impl Session {
             multi_len: self.in_multi.then_some(self.multi_len),
             buffers: self.buffers,
             command: self.last_command,
-            user: self.user.clone(),
+            user: String::from_utf8_lossy(self.user.name()).into_owned(),
             version: self.version,
             lib_name: self.lib_name.clone(),
             lib_ver: self.lib_ver.clone(),

@@ -23,6 +23,8 @@ pub type WriteFn = fn(&mut WriteCtx<'_>, Args<'_>, &mut Reply<'_>);
 pub type PartitionFn = fn(&mut WriteCtx<'_>, Args<'_>, &mut Gather);
 /// Runs one node's part of a command over all nodes.
 pub type NodeFn = fn(&mut dyn Host, Args<'_>, &mut Reply<'_>);
+/// Works out a change of the users, which the cluster then agrees on; an error is the whole error reply.
+pub type UsersFn = fn(&dyn Host, Args<'_>) -> Result<crate::acl::Plan, String>;
 /// Runs a command of the session.
 pub type SessionFn = fn(&mut SessionCtx<'_>, Args<'_>, &mut Reply<'_>);
 /// Refuses wrong arguments before anything runs; the text is the whole error reply.
@@ -97,6 +99,8 @@ pub enum Run {
         /// How the replies become one.
         merge: Merge,
     },
+    /// Changes the users of the cluster: the node that was asked plans, all of them follow.
+    Users(UsersFn),
     /// Touches only the session and, through the host, the node.
     Session(SessionFn),
     /// The connection itself handles it: MULTI, EXEC, DISCARD, WATCH, UNWATCH, WAIT.
@@ -455,6 +459,16 @@ impl Command {
     /// Whether it may look at keys that follow from the content of others.
     pub fn derives_keys(&self) -> bool {
         self.keys.0.iter().any(|spec| spec.find == Find::Nowhere)
+    }
+
+    /// The indices of the keys among `args` with the flags of the specification that names each; what is only routed like
+    /// a key is left out.
+    pub fn keys_with_flags<'w>(&self, args: Args<'w>) -> impl Iterator<Item = (usize, KeyFlags)> + use<'w> {
+        let keys = self.keys.0.iter().filter(|spec| !spec.flags.has(KeyFlags::NOT_KEY));
+        keys.flat_map(move |spec| {
+            let (first, end, step) = spec.resolve(args.len(), &|index| args.get(index));
+            (first..end).step_by(step.max(1)).map(|index| (index, spec.flags))
+        })
     }
 
     /// The same with only those keys that it waits for, if it waits: BLMOVE not for its destination.

@@ -14,3 +14,4 @@ pub mod load;
 pub mod persist;
 pub mod platform;
 pub mod server;
+mod users_file;

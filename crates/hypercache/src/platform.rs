@@ -4,11 +4,13 @@ use crate::config::Directives;
 use crate::control::Control;
 use crate::io::Backend;
 use crate::persist::Persistence;
-use commands::host::{Authentication, ConfigError, NodeHealth, SaveError, ShutdownMode};
+use crate::users_file;
+use cluster::UserUpdate;
+use commands::acl::Users;
+use commands::host::{ConfigError, NodeHealth, SaveError, ShutdownMode};
 use commands::info::InfoData;
-use commands::session::DEFAULT_USER;
-use node::{Limits, Platform};
-use sha2::{Digest, Sha256};
+use node::{Limits, Platform, UsersAnswer, UsersOutcome};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -24,6 +26,8 @@ pub trait ClusterFacts: Send + Sync {
     fn complete_info(&self, info: &mut InfoData);
     /// What gossip thinks of a member.
     fn health(&self, node: NodeId) -> NodeHealth;
+    /// Proposes a change of users.
+    fn change_users(&self, update: UserUpdate, answer: UsersAnswer);
 }
 
 impl ClusterFacts for Control {
@@ -35,6 +39,10 @@ impl ClusterFacts for Control {
 
     fn health(&self, node: NodeId) -> NodeHealth {
         Control::health(self, node)
+    }
+
+    fn change_users(&self, update: UserUpdate, answer: UsersAnswer) {
+        Control::change_users(self, update, answer);
     }
 }
 
@@ -52,6 +60,8 @@ pub struct Ports {
 /// The platform of a server process.
 pub struct ServerPlatform {
     directives: Arc<Directives>,
+    first_users: Users,
+    users_file: Option<PathBuf>,
     config_file: String,
     ports: Ports,
     bind: String,
@@ -94,10 +104,21 @@ impl ServerPlatform {
         ports: Ports,
         shutdown: watch::Sender<bool>,
         allocator: Allocator,
-    ) -> ServerPlatform {
+    ) -> Result<ServerPlatform, String> {
         let mut id = [0; 20];
         stdx::random::entropy(&mut id);
-        ServerPlatform {
+        let users_file = config.directives.aclfile();
+        let first_users = users_file::first_users(&config.directives, users_file.as_deref())?;
+        if config.is_exposed() && !config.allow_insecure_bind && first_users.default_user().is_open() {
+            let bind = config.bind;
+            return Err(format!(
+                "bind {bind} is open to other machines but the default user needs no password: give it one, or \
+                 allow-insecure-bind yes"
+            ));
+        }
+        Ok(ServerPlatform {
+            first_users,
+            users_file,
             directives: Arc::clone(&config.directives),
             config_file: config
                 .config_file
@@ -115,7 +136,7 @@ impl ServerPlatform {
             memory_at_start: (allocator.held_bytes)(),
             discarded: garbage_thread(),
             allocator,
-        }
+        })
     }
 
     /// Sets what the control plane knows, once it runs.
@@ -138,18 +159,6 @@ impl ServerPlatform {
             tracing::error!("the io backend was set twice");
         }
     }
-
-    /// Whether `password` is the default user's; true if there is none to give.
-    pub fn is_password(&self, password: &[u8]) -> bool {
-        let secret = self.directives.requirepass();
-        secret.is_empty() || equal_in_constant_time(secret.expose().as_bytes(), password)
-    }
-}
-
-/// Compares digests, so that the time taken tells neither content nor length.
-fn equal_in_constant_time(a: &[u8], b: &[u8]) -> bool {
-    let (a, b) = (Sha256::digest(a), Sha256::digest(b));
-    a.iter().zip(b.iter()).fold(0, |difference, (x, y)| difference | (x ^ y)) == 0
 }
 
 impl Platform for ServerPlatform {
@@ -178,16 +187,36 @@ impl Platform for ServerPlatform {
         Err("The server is running without a config file".to_owned())
     }
 
-    fn authenticate(&self, user: &[u8], password: &[u8]) -> Authentication {
-        if user == DEFAULT_USER.as_bytes() && self.is_password(password) {
-            Authentication::Granted(DEFAULT_USER.to_owned())
-        } else {
-            Authentication::Denied
-        }
+    fn first_users(&self) -> Users {
+        self.first_users.clone()
     }
 
-    fn requires_password(&self) -> bool {
-        !self.directives.requirepass().is_empty()
+    fn all_channels_by_default(&self) -> bool {
+        self.directives.acl_pubsub_default() == "allchannels"
+    }
+
+    fn users_file(&self) -> Option<String> {
+        self.users_file.as_ref().map(|path| path.display().to_string())
+    }
+
+    fn read_users(&self) -> Result<Vec<u8>, String> {
+        let path = self.users_file.as_ref().ok_or("there is no file")?;
+        std::fs::read(path).map_err(|error| error.to_string())
+    }
+
+    fn save_users(&self, text: &[u8]) -> Result<(), String> {
+        let path = self.users_file.as_ref().ok_or("there is no file")?;
+        users_file::save(path, text).map_err(|error| {
+            tracing::error!(path = %path.display(), %error, "ACL SAVE");
+            error.to_string()
+        })
+    }
+
+    fn propose_users(&self, update: UserUpdate, answer: UsersAnswer) {
+        match self.facts.get() {
+            Some(facts) => facts.change_users(update, answer),
+            None => answer(UsersOutcome::Failed("this node is starting".to_owned())),
+        }
     }
 
     fn limits(&self) -> Limits {
@@ -206,6 +235,7 @@ impl Platform for ServerPlatform {
             memory_bytes_max: directives.maxmemory(),
             eviction: directives.maxmemory_policy(),
             idle_seconds_max: directives.timeout(),
+            acl_log_len_max: size(directives.acllog_max_len()),
             events: directives.notify_keyspace_events(),
         }
     }

@@ -14,7 +14,7 @@
 
 use crate::config::{Acks, Config, Fsync};
 use crate::control::{self, Addresses, Control, StartConfig};
-use crate::http::{self, HttpState, NodeBackend, PlatformGate};
+use crate::http::{self, HttpState, NodeBackend, UsersGate};
 use crate::io;
 use crate::persist::Persistence;
 use crate::platform::{Allocator, Ports, ServerPlatform};
@@ -63,7 +63,7 @@ pub fn run(config: Config, allocator: Allocator) -> Result<ExitCode, AnyError> {
         config.directives.port_bound(name, port);
     }
     let (stop, stopping) = watch::channel(false);
-    let platform = Arc::new(ServerPlatform::new(&config, ports, stop.clone(), allocator));
+    let platform = Arc::new(ServerPlatform::new(&config, ports, stop.clone(), allocator)?);
     let node_config = NodeConfig {
         node: disk.node_id,
         name: config.node_id.clone(),
@@ -74,7 +74,7 @@ pub fn run(config: Config, allocator: Allocator) -> Result<ExitCode, AnyError> {
     };
     let platform_for_node: Arc<dyn node::Platform> = Arc::<ServerPlatform>::clone(&platform);
     let hash_key = hash_key(config.cluster_secret.expose());
-    let shared = Shared::new(node_config, clock.clone(), Arc::clone(&platform_for_node), hash_key);
+    let shared = Shared::new(node_config, clock.clone(), platform_for_node, hash_key);
     let (wanted, link_requests) = mpsc::unbounded_channel();
     let settings = io::Settings {
         threads: config.io_threads,
@@ -130,7 +130,7 @@ pub fn run(config: Config, allocator: Allocator) -> Result<ExitCode, AnyError> {
     let state = HttpState {
         backend: Arc::new(NodeBackend::new(Arc::clone(&shared))),
         admin: Arc::new(control),
-        gate: Arc::new(PlatformGate(platform_for_node)),
+        gate: Arc::new(UsersGate(Arc::clone(&shared))),
         clock,
         node_name: config.node_id.clone(),
         max_body: config.http_max_body,

@@ -65,17 +65,19 @@ pub(crate) enum Scope {
     Apply,
     /// The request with this id, an `Await`, waits no longer. Never answered otherwise than with nothing.
     Cancel,
+    /// Answered as soon as the node follows the version of the cluster's users that the only word names.
+    Users,
 }
 
 impl Scope {
     /// Whether a request of this scope is not made again when its link breaks: who waits for it finds out by itself, or nobody does.
     pub(crate) fn is_fleeting(self) -> bool {
-        matches!(self, Scope::Await | Scope::Cancel | Scope::Event | Scope::Wanted)
+        matches!(self, Scope::Await | Scope::Cancel | Scope::Event | Scope::Wanted | Scope::Users)
     }
 
     /// Whether it is for a node, whatever it owns.
     pub(crate) fn is_for_node(self) -> bool {
-        matches!(self, Scope::Node | Scope::Event | Scope::Wanted)
+        matches!(self, Scope::Node | Scope::Event | Scope::Wanted | Scope::Users)
     }
 }
 
@@ -267,6 +269,7 @@ pub(crate) fn encode_request(out: &mut Vec<u8>, id: u64, era: u64, routes: &[Rou
         Scope::Event => 10,
         Scope::Wanted => 11,
         Scope::ByNow => 12,
+        Scope::Users => 13,
     });
     out.push(request.db);
     out.push(bits_of(request.version, request.touch));
@@ -423,6 +426,7 @@ fn decode_request<'a>(reader: &mut Reader<'a>) -> Result<Frame<'a>, Malformed> {
         10 => Scope::Event,
         11 => Scope::Wanted,
         12 => Scope::ByNow,
+        13 => Scope::Users,
         _ => return Err(Malformed),
     };
     let db = reader.u8()?;

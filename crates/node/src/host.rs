@@ -6,14 +6,17 @@ use crate::routing::Routing;
 use crate::shared::{Paused, Shared};
 use crate::stats::Counter;
 use crate::target::{Key, Mail};
+use crate::worker::users::denied;
 use cluster::map::{MemberState, Role as MapRole};
+use commands::acl::{AclLog, Refused, Users};
 use commands::host::{
-    Authentication, ClientInfo, ClusterNode, ClusterView, ConfigError, Host, LatencyEvent, NodeHealth, Pause,
-    SaveError, ShutdownMode, SlotRange, SlowlogEntry, Unblock,
+    ClientInfo, ClusterNode, ClusterView, ConfigError, Host, LatencyEvent, NodeHealth, Pause, SaveError,
+    ShutdownMode, SlotRange, SlowlogEntry, Unblock,
 };
 use commands::info::{CommandStats, InfoData, KeyspaceInfo, ReplicaInfo, SyncInfo};
 use commands::session::ChannelKind;
 use scripting::{Engine, Script, ScriptError, Settings};
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use stdx::{Mono, NodeId, PartitionId, Slot, Wall};
 
@@ -43,20 +46,34 @@ impl Host for NodeHost<'_> {
         self.shared.clock.mono()
     }
 
-    fn authenticate(&self, user: &[u8], password: &[u8]) -> Authentication {
-        let outcome = self.shared.platform.authenticate(user, password);
-        if outcome == Authentication::Denied {
-            self.shared.count(usize::from(self.worker), Counter::DeniedAuthentications, 1);
-        }
-        outcome
+    fn users(&self) -> Arc<Users> {
+        self.shared.users.users()
     }
 
-    fn requires_password(&self) -> bool {
-        self.shared.platform.requires_password()
+    fn all_channels_by_default(&self) -> bool {
+        self.shared.platform.all_channels_by_default()
     }
 
-    fn users(&self) -> Vec<String> {
-        vec![commands::session::DEFAULT_USER.to_owned()]
+    fn users_file(&self) -> Option<String> {
+        self.shared.platform.users_file()
+    }
+
+    fn read_users(&self) -> Result<Vec<u8>, String> {
+        self.shared.platform.read_users()
+    }
+
+    fn save_users(&mut self, text: &[u8]) -> Result<(), String> {
+        self.shared.platform.save_users(text)
+    }
+
+    fn refused(&mut self, refused: Refused) {
+        self.shared.count(usize::from(self.worker), denied(refused.reason), 1);
+        let entries_max = self.shared.platform.limits().acl_log_len_max;
+        self.shared.users.log.lock().add(refused, self.shared.clock.wall(), entries_max);
+    }
+
+    fn acl_log(&mut self, with: &mut dyn FnMut(&mut AclLog)) {
+        with(&mut self.shared.users.log.lock());
     }
 
     fn cluster_enabled(&self) -> bool {
@@ -70,6 +87,10 @@ impl Host for NodeHost<'_> {
 
     fn config_set(&mut self, pairs: &[(&str, &[u8])]) -> Result<(), ConfigError> {
         self.shared.platform.config_set(pairs)?;
+        if let Some((_, password)) = pairs.iter().find(|(name, _)| *name == "requirepass") {
+            self.shared.users.set_default_password(password);
+            self.shared.changed();
+        }
         if pairs.iter().any(|(name, _)| *name == "notify-keyspace-events") {
             self.shared.refresh_events();
             self.shared.post(usize::from(self.worker), Mail::WantEvents);
@@ -318,6 +339,9 @@ impl Shared {
         stats.evicted_keys = total(Counter::Evicted);
         stats.error_replies = total(Counter::Errors);
         stats.acl_access_denied_auth = total(Counter::DeniedAuthentications);
+        stats.acl_access_denied_cmd = total(Counter::DeniedCommands);
+        stats.acl_access_denied_key = total(Counter::DeniedKeys);
+        stats.acl_access_denied_channel = total(Counter::DeniedChannels);
         stats.sync_full = total(Counter::FullSyncs);
         stats.sync_partial_ok = total(Counter::BacklogSyncs);
         info.replication.syncs = self.syncs();

@@ -34,6 +34,8 @@ mod shared;
 mod spot;
 pub mod stats;
 mod target;
+mod upkeep;
+mod users;
 mod words;
 mod worker;
 
@@ -44,6 +46,7 @@ pub use lease::Lease;
 pub use platform::{Limits, Platform};
 pub use shared::{NodeConfig, Place, Shared, Waker};
 pub use target::Key;
+pub use users::{UsersAnswer, UsersOutcome};
 pub use words::Words;
 pub use worker::connections::MAX_CLIENTS_REACHED;
 pub use worker::{Flush, LinkPeer, WantedLink, Worker};

@@ -3,8 +3,11 @@
 //! The node has no files, sockets or threads. The `hypercache` crate implements this trait with the directive table
 //! and the operating system; the simulator and tests give a small one of their own.
 
+use crate::users::UsersAnswer;
+use cluster::map::UserUpdate;
+use commands::acl::Users;
 use commands::events::Events;
-use commands::host::{Authentication, ConfigError, NodeHealth, SaveError, ShutdownMode};
+use commands::host::{ConfigError, NodeHealth, SaveError, ShutdownMode};
 use commands::info::InfoData;
 use stdx::NodeId;
 use store::Garbage;
@@ -18,10 +21,28 @@ pub trait Platform: Send + Sync {
     fn config_set(&self, pairs: &[(&str, &[u8])]) -> Result<(), ConfigError>;
     /// Writes the configuration back to its file.
     fn config_rewrite(&self) -> Result<(), String>;
-    /// Checks a user's password in constant time.
-    fn authenticate(&self, user: &[u8], password: &[u8]) -> Authentication;
-    /// Whether clients have to authenticate.
-    fn requires_password(&self) -> bool;
+    /// The users of this node's configuration, which it begins with.
+    fn first_users(&self) -> Users {
+        Users::default()
+    }
+    /// Whether new users and selectors may use all channels (`acl-pubsub-default`).
+    fn all_channels_by_default(&self) -> bool {
+        false
+    }
+    /// The file of users (`aclfile`), if there is one.
+    fn users_file(&self) -> Option<String> {
+        None
+    }
+    /// Reads that file; the error is the system's.
+    fn read_users(&self) -> Result<Vec<u8>, String> {
+        Err("there is no file".to_owned())
+    }
+    /// Replaces the content of that file, all of it or nothing.
+    fn save_users(&self, _text: &[u8]) -> Result<(), String> {
+        Err("there is no file".to_owned())
+    }
+    /// Proposes a change of users to the cluster. Must not block.
+    fn propose_users(&self, update: UserUpdate, answer: UsersAnswer);
     /// The limits in force now.
     fn limits(&self) -> Limits;
     /// Bytes allocated beyond what the process began with; `None` if it does not count them.
@@ -71,6 +92,8 @@ pub struct Limits {
     pub eviction: Policy,
     /// Idle clients are closed after so many seconds; 0: never.
     pub idle_seconds_max: u64,
+    /// Entries of the log of what was refused.
+    pub acl_log_len_max: usize,
     /// Which keyspace events are published.
     pub events: Events,
 }
@@ -89,6 +112,7 @@ impl Default for Limits {
             memory_bytes_max: 0,
             eviction: Policy::NoEviction,
             idle_seconds_max: 0,
+            acl_log_len_max: 128,
             events: Events::NONE,
         }
     }

@@ -11,12 +11,14 @@ use crate::host::NodeHost;
 use crate::pubsub::Outgoing;
 use crate::shared::Shared;
 use ::scripting::{Engine, Host, Level, Refusal as Refused, Script, ScriptError, Settings, Tick};
+use commands::acl::User;
 use commands::events::{Event, events_of};
 use commands::session::{Session, SessionCtx};
 use commands::table::Scripted;
 use commands::{Access, Args, Command, FindError, Flags, Run, WriteCtx, scripting};
 use protocol::{Reply, Value, Version};
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 use stdx::Mono;
@@ -277,7 +279,8 @@ impl ScriptHost<'_, '_> {
         };
         match run {
             Run::Session(run) => {
-                let mut session = Session::new(0, String::new(), String::new(), now, true);
+                let mut session =
+                    Session::new(0, String::new(), String::new(), now, Arc::new(User::unrestricted()));
                 session.db = self.context.db;
                 session.version = reply.version();
                 run(&mut SessionCtx { session: &mut session, host: &mut host }, args, reply);

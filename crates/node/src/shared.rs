@@ -11,7 +11,9 @@ use crate::routing::Routing;
 use crate::script::Scripts;
 use crate::stats::{AllStats, Counter};
 use crate::target::{Delivery, Key, Mail, Target};
+use crate::users::UserState;
 use cluster::map::{ClusterMap, MemberState};
+use commands::acl::Users;
 use commands::events::{Event, Events};
 use commands::host::{ClientInfo, LatencyEvent, Pause, SlowlogEntry};
 use parking_lot::{Mutex, RwLock};
@@ -69,6 +71,7 @@ pub struct Shared {
     pub(crate) platform: Arc<dyn Platform>,
     pub(crate) lease: Lease,
     pub(crate) registry: Registry,
+    pub(crate) users: UserState,
     pub(crate) stats: AllStats,
     pub(crate) clients: Mutex<BTreeMap<u64, ClientRecord>>,
     pub(crate) slowlog: Mutex<Slowlog>,
@@ -80,7 +83,7 @@ pub struct Shared {
     pub(crate) is_monitored: AtomicBool,
     pub(crate) is_loading: AtomicBool,
     /// Which keyspace events are published, and those of evictions that are not published yet.
-    events: AtomicU32,
+    pub(crate) events: AtomicU32,
     pub(crate) evicted_events: Mutex<Vec<Event>>,
     /// The scripts that are remembered; how many run now, and whether one is to end.
     pub(crate) scripts: Mutex<Scripts>,
@@ -155,6 +158,7 @@ impl Shared {
             is_sole_member: AtomicBool::new(false),
             lease: Lease::default(),
             registry: Registry::default(),
+            users: UserState::new(platform.first_users()),
             clients: Mutex::new(BTreeMap::new()),
             slowlog: Mutex::new(Slowlog::default()),
             latency_events: Mutex::new(BTreeMap::new()),
@@ -190,6 +194,11 @@ impl Shared {
     /// This node.
     pub fn me(&self) -> NodeId {
         self.config.node
+    }
+
+    /// The users as they are now.
+    pub fn users(&self) -> Arc<Users> {
+        self.users.users()
     }
 
     /// The node's clock.
@@ -370,6 +379,7 @@ impl Shared {
         if map.version.0 <= self.routing_version.load(Ordering::Acquire) {
             return;
         }
+        self.users.follow(&map.users);
         self.make_cells(map.cluster_id, map.partitions);
         let now = self.clock.mono();
         let before = self.map();
@@ -561,30 +571,6 @@ impl Shared {
             mail[usize::from(target.worker)].push((target, Delivery::Bytes(Vec::new())));
         }
         aftermath.garbage.into_iter().for_each(|garbage| self.free(garbage));
-    }
-
-    /// Which keyspace events are published.
-    #[inline]
-    pub(crate) fn events(&self) -> Events {
-        Events::from_bits(self.events.load(Ordering::Relaxed))
-    }
-
-    /// Takes over what the configuration says about them.
-    pub(crate) fn refresh_events(&self) {
-        self.events.store(self.platform.limits().events.bits(), Ordering::Relaxed);
-    }
-
-    /// Whether more memory is in use than there may be.
-    pub(crate) fn is_full(&self) -> bool {
-        let limit = self.platform.limits().memory_bytes_max;
-        limit > 0 && self.memory_used() > limit
-    }
-
-    /// Frees what changes have left behind, here if that is quick. No lock must be held.
-    pub(crate) fn free(&self, garbage: Garbage) {
-        if garbage.is_slow_to_free() {
-            self.platform.discard(garbage);
-        }
     }
 
     pub(crate) fn count(&self, worker: usize, counter: Counter, by: u64) {

@@ -59,6 +59,12 @@ pub enum Counter {
     Errors,
     /// Wrong passwords.
     DeniedAuthentications,
+    /// Commands that their users may not run.
+    DeniedCommands,
+    /// Commands with keys that their users may not use so.
+    DeniedKeys,
+    /// Commands with channels that their users may not use.
+    DeniedChannels,
     /// Clients closed because of their output buffer.
     OutputLimitCloses,
     /// Read events handled.

@@ -125,6 +125,8 @@ pub(crate) enum Mail {
     WantEvents,
     /// End the waiting of a connection's command.
     Unblock(Key, commands::host::Unblock),
+    /// A proposal to change users was answered.
+    Users(Box<crate::worker::users::UsersAnswered>),
     /// Run a request for somebody outside.
     Call(crate::call::Call),
     /// The member is gone from the map or is another incarnation now: drop links to it.

@@ -31,6 +31,7 @@ mod peer_requests;
 mod scripts;
 mod serve;
 mod transaction;
+pub(crate) mod users;
 mod wait;
 
 use crate::cells::{Cells, Wandering};
@@ -141,6 +142,8 @@ pub struct Worker {
     events: Vec<Event>,
     waits: Vec<wait::Wait>,
     expiry: expiry::Expiry,
+    /// Generation of the users when connections were looked at last.
+    users_seen: u64,
     attach_at: Mono,
     retry_at: Mono,
     timeout_at: Mono,
@@ -184,6 +187,7 @@ impl Worker {
             events: Vec::new(),
             waits: Vec::new(),
             expiry: expiry::Expiry::default(),
+            users_seen: 0,
             attach_at: now,
             retry_at: now,
             timeout_at: now,
@@ -292,6 +296,7 @@ impl Worker {
                 Mail::Pump(partition) => self.pump.push(partition),
                 Mail::Changed => {
                     self.refresh_routing();
+                    self.refresh_users();
                     self.retry_held();
                     self.resume_stalled();
                 }
@@ -301,6 +306,7 @@ impl Worker {
                 Mail::Unblock(key, how) => self.unblock(key, how),
                 Mail::WantEvents => self.tell_wanted_events(),
                 Mail::Call(call) => self.run_call(call),
+                Mail::Users(answered) => self.users_answered(*answered),
                 Mail::Forget(node) => self.drop_links_to(node),
                 Mail::Answer { link, partition, answer } => self.answer_primary(link, partition, &answer),
             }

@@ -7,6 +7,8 @@
 //!
 //! That these checks see something is checked too: mistakes are planted in the syncs that compare, and each has to be found.
 
+// long file: one simulator, whose parts are of no use without each other.
+
 use effect::{Cause, Effect, Elements, Hashes, Kind, RecordBuilder};
 use replication::{
     Applier, ChunkSource, Follower, FollowerStage, Log, Message, Primary, Span, SpanDigest, Stage, Syncs,

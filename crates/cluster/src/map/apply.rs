@@ -55,6 +55,10 @@ impl ClusterMap {
             MapCommand::NodeDown { node, incarnation } => self.node_down(*node, *incarnation, effects),
             MapCommand::Leave { node } => self.leave(*node, effects),
             MapCommand::Forget { node } => self.forget(*node, effects),
+            MapCommand::SetUsers(update) => {
+                effects.changed |= self.set_users(update)?;
+                Ok(())
+            }
             MapCommand::Changes(changes) => {
                 for change in changes {
                     let outcome = self.change(change);

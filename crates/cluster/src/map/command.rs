@@ -5,7 +5,7 @@
 use serde::{Deserialize, Serialize};
 use stdx::{Epoch, MapVersion, NodeId, PartitionId};
 
-use super::Member;
+use super::{Member, UserUpdate};
 
 /// One entry of the Raft log.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -47,6 +47,8 @@ pub enum MapCommand {
         /// The member to remove.
         node: NodeId,
     },
+    /// Changes users; refused if they have changed since the proposer looked.
+    SetUsers(UserUpdate),
     /// Changes of single partitions, each applied or refused by itself.
     Changes(Vec<PartitionChange>),
 }
@@ -104,6 +106,8 @@ pub enum Refusal {
     StaleIncarnation,
     /// The partition's epoch is not the expected one.
     StaleEpoch,
+    /// The users have changed since the proposer looked.
+    StaleUsers,
     /// The node does not have the role that the change starts from, or already has the one it leads to.
     WrongRole,
     /// The node is down or leaving, where one that serves is needed.

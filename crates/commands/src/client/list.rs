@@ -116,7 +116,7 @@ impl<'a> Filter<'a> {
             } else if args.is(at, "laddr") {
                 filter.laddr = Some(value);
             } else if args.is(at, "user") {
-                if !ctx.host.users().iter().any(|user| user.as_bytes() == value) {
+                if ctx.host.users().get(value).is_none() {
                     return Err(format!("ERR No such user '{}'", String::from_utf8_lossy(value)));
                 }
                 filter.user = Some(value);

@@ -298,7 +298,9 @@ fn stats(out: &mut Text, data: &InfoData) {
     out.field("client_query_buffer_limit_disconnections", 0);
     out.field("client_output_buffer_limit_disconnections", stats.output_buffer_limit_disconnections);
     out.field("acl_access_denied_auth", stats.acl_access_denied_auth);
-    out.zeros(&["acl_access_denied_cmd", "acl_access_denied_key", "acl_access_denied_channel"]);
+    out.field("acl_access_denied_cmd", stats.acl_access_denied_cmd);
+    out.field("acl_access_denied_key", stats.acl_access_denied_key);
+    out.field("acl_access_denied_channel", stats.acl_access_denied_channel);
 }
 
 fn replication(out: &mut Text, data: &InfoData) {

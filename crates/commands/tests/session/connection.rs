@@ -41,7 +41,7 @@ fn authentication() {
          configuration is correct?\r\n",
     );
     client.check("AUTH default anything", "+OK\r\n");
-    client.host.password = Some(b"secret".to_vec());
+    client.host.set_password(b"secret");
     client.session.authenticated = false;
     client.check(
         "HELLO 3",
@@ -100,7 +100,7 @@ fn reset_forgets_everything_but_the_library() {
     client.session.in_multi = true;
     client.session.multi_len = 2;
     client.session.watching = 1;
-    client.host.password = Some(b"x".to_vec());
+    client.host.set_password(b"x");
     client.check("RESET", "+RESET\r\n");
     let session = &client.session;
     assert!(session.name.is_empty() && session.db == 0 && session.version == Version::Resp2);

@@ -3,6 +3,7 @@
 //! It keeps what it is told (subscriptions, configuration, pauses) and answers from it, so that a test observes a
 //! command's effect through another command or through a field, never through a canned reply.
 
+use commands::acl::{AclLog, Refused, User, Users};
 use commands::args::Args;
 use commands::host::*;
 use commands::info::{CommandStats, InfoData};
@@ -10,6 +11,7 @@ use commands::session::{ChannelKind, Session, SessionCtx};
 use commands::{Run, find, pubsub};
 use protocol::{Reply, Version};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 use stdx::{Clock, Mono, Slot, Wall};
 
@@ -20,7 +22,9 @@ pub(crate) struct TestHost {
     /// Scripts, each its own digest.
     pub(crate) scripts: Vec<Vec<u8>>,
     pub(crate) clock: Clock,
-    pub(crate) password: Option<Vec<u8>>,
+    pub(crate) users: Arc<Users>,
+    pub(crate) file: Option<Vec<u8>>,
+    pub(crate) log: AclLog,
     pub(crate) config: BTreeMap<String, String>,
     pub(crate) immutable: Vec<&'static str>,
     pub(crate) config_file: bool,
@@ -53,7 +57,13 @@ impl Client {
     pub(crate) fn new() -> Client {
         let host = TestHost::new();
         let now = host.clock.mono();
-        let session = Session::new(7, "127.0.0.1:50000".into(), "127.0.0.1:6379".into(), now, true);
+        let session = Session::new(
+            7,
+            "127.0.0.1:50000".into(),
+            "127.0.0.1:6379".into(),
+            now,
+            Arc::new(User::unrestricted()),
+        );
         Client { host, session }
     }
 
@@ -95,6 +105,17 @@ impl Client {
                         );
                     }
                     Run::Nodes { local, .. } => local(&mut self.host, args, &mut reply),
+                    Run::Users(plan) => match plan(&self.host, args) {
+                        Err(text) => reply.error(&text),
+                        Ok(plan) => {
+                            let users = plan.change.apply(&self.host.users).expect("a plan can be read");
+                            self.host.users = Arc::new(users);
+                            match plan.count {
+                                Some(count) => reply.integer(count),
+                                None => reply.ok(),
+                            }
+                        }
+                    },
                     _ => panic!("{} is not a command of the session", command.name),
                 }
             }
@@ -148,7 +169,9 @@ impl TestHost {
         TestHost {
             scripts: Vec::new(),
             clock,
-            password: None,
+            users: Arc::default(),
+            file: None,
+            log: AclLog::default(),
             config: config.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
             immutable: vec!["port"],
             config_file: false,
@@ -172,10 +195,21 @@ impl TestHost {
         }
     }
 
+    /// Gives the default user a password.
+    pub(crate) fn set_password(&mut self, password: &[u8]) {
+        Arc::make_mut(&mut self.users).set_default_password(password);
+    }
+
     /// Another connection to the same node.
     pub(crate) fn connect(&mut self, id: u64) -> &mut Session {
         let now = self.clock.mono();
-        let session = Session::new(id, format!("10.0.0.{id}:1000"), "127.0.0.1:6379".into(), now, true);
+        let session = Session::new(
+            id,
+            format!("10.0.0.{id}:1000"),
+            "127.0.0.1:6379".into(),
+            now,
+            Arc::new(User::unrestricted()),
+        );
         self.others.entry(id).or_insert(session)
     }
 
@@ -200,21 +234,34 @@ impl Host for TestHost {
         self.clock.mono()
     }
 
-    fn authenticate(&self, user: &[u8], password: &[u8]) -> Authentication {
-        let right = self.password.as_deref().is_none_or(|wanted| wanted == password);
-        if user == b"default" && right {
-            Authentication::Granted("default".into())
-        } else {
-            Authentication::Denied
-        }
+    fn users(&self) -> Arc<Users> {
+        Arc::clone(&self.users)
     }
 
-    fn requires_password(&self) -> bool {
-        self.password.is_some()
+    fn all_channels_by_default(&self) -> bool {
+        false
     }
 
-    fn users(&self) -> Vec<String> {
-        vec!["default".into()]
+    fn users_file(&self) -> Option<String> {
+        self.file.as_ref().map(|_| "users.acl".to_owned())
+    }
+
+    fn read_users(&self) -> Result<Vec<u8>, String> {
+        Ok(self.file.clone().unwrap_or_default())
+    }
+
+    fn save_users(&mut self, text: &[u8]) -> Result<(), String> {
+        self.file = Some(text.to_vec());
+        Ok(())
+    }
+
+    fn refused(&mut self, refused: Refused) {
+        let now = self.clock.wall();
+        self.log.add(refused, now, 128);
+    }
+
+    fn acl_log(&mut self, with: &mut dyn FnMut(&mut AclLog)) {
+        with(&mut self.log);
     }
 
     fn config(&self) -> Vec<(String, String)> {

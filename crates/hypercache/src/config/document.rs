@@ -67,8 +67,15 @@ pub fn markdown() -> String {
          - 3 x `lease-renew-ms` <= `lease-ms`.\n\
          - 2 x `gossip-probe-timeout-ms` < `gossip-probe-interval-ms` <= `gossip-suspicion-ms`.\n\
          - `port`, `http-port` and `gossip-port` differ, unless 0.\n\
-         - `bind` beyond loopback needs `requirepass`, and `cluster-secret` as soon as `join` is set, unless\n  \
-           `allow-insecure-bind` is `yes`.\n",
+         - `bind` beyond loopback needs `requirepass` (or, by `user` or `aclfile`, a default user that is off or has a\n  \
+           password), and `cluster-secret` as soon as `join` is set, unless `allow-insecure-bind` is `yes`.\n\
+         - `user` and `aclfile` exclude each other.\n\n\
+         ## Users\n\n\
+         A node begins with the users of its own `aclfile`, or of `user` and `requirepass`. What ACL SETUSER, DELUSER and LOAD change\n\
+         afterwards the cluster agrees on: it is in force on every node that can be reached when the command is answered, it comes\n\
+         over each node's own users, and nodes that join later or come back have it too ([why](design/0011-users.md)). So a change of\n\
+         `aclfile` counts for users that were never changed while the cluster ran, and for all of them after `ACL LOAD`, which takes\n\
+         the users of the file of the node it is sent to. `CONFIG SET requirepass` changes the default user of one node.\n",
     );
     out
 }

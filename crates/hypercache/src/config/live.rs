@@ -6,6 +6,7 @@
 
 use commands::events::Events;
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 use std::sync::RwLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use store::eviction::Policy;
@@ -187,6 +188,33 @@ impl Directives {
         self.read().secret(const { index_of("requirepass") }).clone()
     }
 
+    /// The file of users, if there is one.
+    pub fn aclfile(&self) -> Option<PathBuf> {
+        match self.read().value(const { index_of("aclfile") }) {
+            Value::Path(path) => Some(path.clone()).filter(|path| !path.as_os_str().is_empty()),
+            other => unreachable!("aclfile is {other:?}"),
+        }
+    }
+
+    /// The users that the configuration describes, each as in a file but for the word `user`.
+    pub fn users(&self) -> Vec<String> {
+        let users = self.read().secret(const { index_of("user") }).expose().to_owned();
+        users.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned).collect()
+    }
+
+    /// Which channels new users may use: `allchannels` or `resetchannels`.
+    pub fn acl_pubsub_default(&self) -> &'static str {
+        match self.read().value(const { index_of("acl-pubsub-default") }) {
+            Value::Word(word) => word,
+            other => unreachable!("acl-pubsub-default is {other:?}"),
+        }
+    }
+
+    /// Most entries of the log of what was refused.
+    pub fn acllog_max_len(&self) -> u64 {
+        self.number(const { index_of("acllog-max-len") })
+    }
+
     /// One of debug, verbose, notice and warning.
     pub fn loglevel(&self) -> &'static str {
         match self.read().value(const { index_of("loglevel") }) {
@@ -238,7 +266,9 @@ fn changed(current: &Settings, pairs: &[(&str, &str)]) -> Result<Settings, Strin
 
 fn shown(name: &str, value: &Value) -> String {
     match value {
-        Value::Secret(secret) if name == "cluster-secret" && !secret.is_empty() => HIDDEN.to_string(),
+        Value::Secret(secret) if matches!(name, "cluster-secret" | "user") && !secret.is_empty() => {
+            HIDDEN.to_string()
+        }
         value => value.to_string(),
     }
 }

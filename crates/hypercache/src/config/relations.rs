@@ -86,6 +86,15 @@ fn exposure(settings: &Settings, report: Report<'_>) {
     const PASSWORD: usize = index_of("requirepass");
     const SECRET: usize = index_of("cluster-secret");
     const ADVERTISE: usize = index_of("advertise-address");
+    const USER: usize = index_of("user");
+    const FILE: usize = index_of("aclfile");
+    let has_file = matches!(settings.value(FILE), Value::Path(path) if !path.as_os_str().is_empty());
+    if has_file && !settings.secret(USER).is_empty() {
+        report(
+            &[USER, FILE],
+            "users are described by user and by aclfile: only one of them is possible".to_owned(),
+        );
+    }
     if let Value::Address(Some(address)) = settings.value(ADVERTISE)
         && address.is_unspecified()
     {
@@ -99,7 +108,9 @@ fn exposure(settings: &Settings, report: Report<'_>) {
     if !is_exposed(*bind) || allowed {
         return;
     }
-    if settings.secret(PASSWORD).is_empty() {
+    // Whether the default user that these make wants a password is seen when the server starts.
+    let has_users = !settings.secret(USER).is_empty() || has_file;
+    if settings.secret(PASSWORD).is_empty() && !has_users {
         let text = format!(
             "bind {bind} is open to other machines but requirepass is empty: set requirepass, or allow-insecure-bind yes"
         );

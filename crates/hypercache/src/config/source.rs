@@ -303,6 +303,10 @@ fn text_of(directive: &Directive, value: &DeValue<'_>) -> Result<String, String>
         (Kind::Fixed { accepted, .. }, DeValue::Boolean(false)) if accepted.contains(&"no") => {
             Ok("no".to_string())
         }
+        (Kind::Secret, DeValue::Array(items)) if directive.name == "user" => {
+            let texts: Option<Vec<&str>> = items.iter().map(|item| item.get_ref().as_str()).collect();
+            texts.map_or_else(|| wrong("only strings in its array"), |texts| Ok(texts.join("\n")))
+        }
         (Kind::HostPorts, DeValue::Array(items)) => {
             let texts: Option<Vec<&str>> = items.iter().map(|item| item.get_ref().as_str()).collect();
             texts.map_or_else(|| wrong("only strings in its array"), |texts| Ok(texts.join(" ")))

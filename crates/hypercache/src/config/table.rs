@@ -167,7 +167,6 @@ pub(super) fn nearest(name: &str) -> Option<&'static str> {
 }
 
 const NO_TLS: &str = "TLS comes with a later release";
-const NO_ACL: &str = "ACL users come with a later release";
 
 const DAY_MS: i64 = 86_400_000;
 const MIN_MS: i64 = 60_000;
@@ -225,7 +224,17 @@ pub const DIRECTIVES: &[Directive] = &[
         "Address that other nodes and redirected clients are told to use. Empty means the address of bind or, when \
          that is 0.0.0.0 or ::, the address of the interface that leads out."),
     Directive::new(Network, "requirepass", Kind::Secret, "",
-        "Password for Redis clients (AUTH) and for HTTP (Authorization: Bearer). Empty means none.").live().redis(),
+        "Password of the default user, for Redis clients (AUTH) and for HTTP (Authorization: Bearer). Empty means none.").live().redis(),
+    Directive::new(Network, "user", Kind::Secret, "",
+        "Users that the node begins with, each as `NAME RULE ...` of ACL SETUSER: an array in the file, lines elsewhere. Not together with \
+         aclfile. CONFIG GET never shows it."),
+    Directive::new(Network, "aclfile", Kind::Path, "",
+        "File of users that the node begins with, in Redis's format; ACL LOAD reads it again and ACL SAVE writes it. What was changed \
+         by ACL SETUSER or DELUSER is kept by the cluster and comes over it.").redis(),
+    Directive::new(Network, "acl-pubsub-default", Kind::Enum(&["allchannels", "resetchannels"]), "resetchannels",
+        "Which channels a new user may use before a rule says so.").live().redis(),
+    Directive::new(Network, "acllog-max-len", Kind::Number { min: 0, max: 1_000_000 }, "128",
+        "Most entries of ACL LOG.").live().redis(),
     Directive::new(Network, "protected-mode", Kind::Bool, "yes",
         "Whether connections from other machines are refused while there is no password.").live().redis(),
     Directive::new(Network, "allow-insecure-bind", Kind::Bool, "no",
@@ -331,8 +340,6 @@ pub const DIRECTIVES: &[Directive] = &[
 
     Directive::new(Compatibility, "notify-keyspace-events", Kind::Events, "",
         "Which keyspace events are published, by Redis's letters; empty: none. CONFIG SET tells all nodes that are there.").live().redis(),
-    Directive::new(Compatibility, "aclfile", Kind::Fixed { accepted: &[""], why: NO_ACL }, "",
-        "File of ACL users. Only empty in this version.").redis(),
     Directive::new(Compatibility, "tls-port", Kind::Fixed { accepted: &["0"], why: NO_TLS }, "0",
         "TCP port for TLS. Only 0 in this version.").redis(),
 ];

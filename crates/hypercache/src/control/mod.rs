@@ -34,15 +34,16 @@ mod stats;
 mod status;
 #[cfg(test)]
 mod tests;
+mod users;
 
 use bytes::Bytes;
 use cluster::gossip::{Config as GossipConfig, Identity, Stats as GossipStats, Timing};
 use cluster::raft::{RaftConfig, RaftHandle, RaftNode, RaftStatus, RaftTransport, StartError};
-use cluster::{Member, MemberState};
+use cluster::{Member, MemberState, UserUpdate};
 use commands::host::NodeHealth;
 use http_body_util::Full;
 use hyper::{Request as HttpRequest, Response};
-use node::{LinkPeer, Shared, WantedLink};
+use node::{LinkPeer, Shared, UsersAnswer, WantedLink};
 use parking_lot::Mutex;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -240,6 +241,12 @@ impl Control {
     /// Removes a member that is down, or drained, for good; by name or hexadecimal id.
     pub async fn forget(&self, node: &str) -> Result<(), String> {
         self.core.forget(node).await
+    }
+
+    /// Proposes a change of users; `answer` gets what became of it.
+    pub fn change_users(&self, update: UserUpdate, answer: UsersAnswer) {
+        let core = Arc::clone(&self.core);
+        self.core.tasks.spawn(async move { answer(core.change_users(update).await) });
     }
 
     /// Events from now on.

@@ -1,6 +1,8 @@
 //! What the cache API needs of a node, and how a command's reply is read.
 
 use super::figures::{Figures, FilterFigures};
+use commands::acl::User;
+use std::sync::Arc;
 
 /// Gets the encoded RESP2 reply of a command, exactly once, or is dropped when there will be none.
 pub type Respond = Box<dyn FnOnce(Vec<u8>) + Send>;
@@ -12,8 +14,8 @@ pub trait Backend: Send + Sync + 'static {
     fn read_now(&self, key: &[u8]) -> Option<Option<Vec<u8>>>;
     /// Where a key lives.
     fn place_of(&self, key: &[u8]) -> Place;
-    /// Runs a command in database 0, wherever its keys live.
-    fn call(&self, words: &[&[u8]], respond: Respond);
+    /// Runs a command in database 0 for a user, wherever its keys live.
+    fn call(&self, user: &Arc<User>, words: &[&[u8]], respond: Respond);
     /// The numbers for `/metrics`.
     fn figures(&self) -> Figures;
     /// The numbers for `/api/filter/stats`.

@@ -3,13 +3,15 @@
 use super::backend::{Place, Reply};
 use super::failure::Failure;
 use super::respond::{self, Body};
-use super::{Server, json, key, value};
+use super::{Server, auth, json, key, value};
 use bytes::Bytes;
+use commands::acl::User;
 use http_body_util::BodyExt;
 use hyper::body::{Body as _, Incoming};
 use hyper::header::{EXPECT, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
 use std::borrow::Cow;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::oneshot;
 use tracing::debug;
@@ -27,22 +29,27 @@ const DISCARD_BYTES_MAX: u64 = 256 * 1024 * 1024;
 /// Carries out a request on the key written as `encoded` in its path.
 pub(crate) async fn handle(
     server: &Server,
+    user: &Arc<User>,
     correlation: &HeaderValue,
     encoded: &str,
     request: Request<Incoming>,
 ) -> Result<Response<Body>, Failure> {
     let key = decode(encoded)?;
     match *request.method() {
-        Method::GET | Method::HEAD => get(server, correlation, &key).await,
-        Method::PUT | Method::POST => set(server, correlation, &key, request).await,
-        _ => delete(server, correlation, &key).await,
+        Method::GET | Method::HEAD => get(server, user, correlation, &key).await,
+        Method::PUT | Method::POST => set(server, (user, correlation), &key, request).await,
+        _ => delete(server, user, correlation, &key).await,
     }
 }
 
 /// Answers a read of a key that lives here, without waiting for anything; `None` if that is not possible.
 #[inline]
-pub(crate) fn get_now(server: &Server, encoded: &str) -> Option<Response<Body>> {
+pub(crate) fn get_now(server: &Server, user: &User, encoded: &str) -> Option<Response<Body>> {
     let key = decode(encoded).ok()?;
+    // Whoever may not is refused, and noted, by the node.
+    if !user.is_unrestricted() && auth::permits(user, &[b"get", &key]).is_err() {
+        return None;
+    }
     let found = server.backend.read_now(&key)?;
     Some(answer_read(server, &key, found.as_deref(), None))
 }
@@ -57,10 +64,15 @@ fn decode(encoded: &str) -> Result<Cow<'_, [u8]>, Failure> {
     if key.is_empty() { Err(Failure::bad_request("the key is empty")) } else { Ok(key) }
 }
 
-async fn get(server: &Server, correlation: &HeaderValue, key: &[u8]) -> Result<Response<Body>, Failure> {
+async fn get(
+    server: &Server,
+    user: &Arc<User>,
+    correlation: &HeaderValue,
+    key: &[u8],
+) -> Result<Response<Body>, Failure> {
     let place = server.backend.place_of(key);
     note(server, correlation, "GET", &place);
-    let reply = call(server, &[b"GET", key]).await?;
+    let reply = call(server, user, &[b"GET", key]).await?;
     let found = match Reply::parse(&reply) {
         Some(Reply::Bulk(found)) => Some(found),
         Some(Reply::Null) => None,
@@ -71,7 +83,7 @@ async fn get(server: &Server, correlation: &HeaderValue, key: &[u8]) -> Result<R
 
 async fn set(
     server: &Server,
-    correlation: &HeaderValue,
+    (user, correlation): (&Arc<User>, &HeaderValue),
     key: &[u8],
     request: Request<Incoming>,
 ) -> Result<Response<Body>, Failure> {
@@ -82,8 +94,8 @@ async fn set(
     note(server, correlation, "SET", &place);
     let ttl = store.ttl_ms.map(|ms| ms.to_string());
     let reply = match &ttl {
-        Some(ttl) => call(server, &[b"SET", key, &store.value, b"PX", ttl.as_bytes()]).await?,
-        None => call(server, &[b"SET", key, &store.value]).await?,
+        Some(ttl) => call(server, user, &[b"SET", key, &store.value, b"PX", ttl.as_bytes()]).await?,
+        None => call(server, user, &[b"SET", key, &store.value]).await?,
     };
     match Reply::parse(&reply) {
         Some(Reply::Simple) => {}
@@ -98,10 +110,15 @@ async fn set(
     Ok(respond::json(StatusCode::OK, out))
 }
 
-async fn delete(server: &Server, correlation: &HeaderValue, key: &[u8]) -> Result<Response<Body>, Failure> {
+async fn delete(
+    server: &Server,
+    user: &Arc<User>,
+    correlation: &HeaderValue,
+    key: &[u8],
+) -> Result<Response<Body>, Failure> {
     let place = server.backend.place_of(key);
     note(server, correlation, "DEL", &place);
-    let reply = call(server, &[b"DEL", key]).await?;
+    let reply = call(server, user, &[b"DEL", key]).await?;
     let deleted = match Reply::parse(&reply) {
         Some(Reply::Integer(count)) => count > 0,
         other => return Err(Failure::from_reply(other)),
@@ -159,10 +176,10 @@ fn note(server: &Server, correlation: &HeaderValue, command: &str, place: &Place
     }
 }
 
-async fn call(server: &Server, words: &[&[u8]]) -> Result<Vec<u8>, Failure> {
+async fn call(server: &Server, user: &Arc<User>, words: &[&[u8]]) -> Result<Vec<u8>, Failure> {
     let (sender, receiver) = oneshot::channel();
     // The receiver is gone when the client is: then nobody wants the reply.
-    server.backend.call(words, Box::new(move |reply| drop(sender.send(reply))));
+    server.backend.call(user, words, Box::new(move |reply| drop(sender.send(reply))));
     receiver.await.map_err(|_| Failure::unavailable("the node is stopping and did not run the command"))
 }
 

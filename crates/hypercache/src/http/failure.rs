@@ -47,6 +47,7 @@ impl Failure {
             "CLUSTERDOWN" | "TRYAGAIN" | "NOREPLICAS" | "LOADING" => StatusCode::SERVICE_UNAVAILABLE,
             // Executed, but unconfirmed.
             "INDOUBT" => StatusCode::GATEWAY_TIMEOUT,
+            "NOPERM" => StatusCode::FORBIDDEN,
             "WRONGTYPE" => StatusCode::CONFLICT,
             _ => StatusCode::INTERNAL_SERVER_ERROR,
         };
@@ -99,6 +100,7 @@ mod tests {
             ("NOREPLICAS too few", 503, "NOREPLICAS", "too few"),
             ("INDOUBT unconfirmed", 504, "INDOUBT", "unconfirmed"),
             ("WRONGTYPE a list", 409, "WRONGTYPE", "a list"),
+            ("NOPERM No permissions to access a key", 403, "NOPERM", "No permissions to access a key"),
             ("ERR something", 500, "ERR", "something"),
             ("ODD", 500, "ODD", "ODD"),
         ] {

@@ -44,7 +44,7 @@ pub use admin::{Admin, EventFeed, Pending};
 pub use auth::{Gate, OpenGate};
 pub use backend::{Backend, Place, Respond};
 pub use figures::{CommandFigures, Figures, FilterFigures, GossipFigures, Lag, RaftFigures};
-pub use node_backend::{NodeBackend, PlatformGate};
+pub use node_backend::{NodeBackend, UsersGate};
 pub use value::{JSON_MARK, TTL_SECONDS_MAX};
 
 use std::io;

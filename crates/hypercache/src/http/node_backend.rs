@@ -3,9 +3,9 @@
 use super::auth::Gate;
 use super::backend::{Backend, Place, Respond};
 use super::figures::{CommandFigures, Figures, FilterFigures, Lag};
-use commands::host::Authentication;
+use commands::acl::User;
 use node::stats::{Counter, bound_of};
-use node::{Call, Platform, Shared, Words};
+use node::{Call, Shared, Words};
 use protocol::Version;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -71,10 +71,10 @@ impl Backend for NodeBackend {
         Place { primary_name: place.primary_name, local: place.local }
     }
 
-    fn call(&self, words: &[&[u8]], respond: Respond) {
+    fn call(&self, user: &Arc<User>, words: &[&[u8]], respond: Respond) {
         let worker = self.next_worker.fetch_add(1, Ordering::Relaxed);
-        self.shared
-            .call(worker, Call { db: DB, version: Version::Resp2, words: Words::copy_of(words), respond });
+        let (user, words) = (Some(Arc::clone(user)), Words::copy_of(words));
+        self.shared.call(worker, Call { user, db: DB, version: Version::Resp2, words, respond });
     }
 
     fn figures(&self) -> Figures {
@@ -96,15 +96,15 @@ impl Backend for NodeBackend {
     }
 }
 
-/// The platform's password as a [`Gate`].
-pub struct PlatformGate(pub Arc<dyn Platform>);
+/// A node's users as a [`Gate`].
+pub struct UsersGate(pub Arc<Shared>);
 
-impl Gate for PlatformGate {
-    fn is_closed(&self) -> bool {
-        self.0.requires_password()
+impl Gate for UsersGate {
+    fn guest(&self) -> Option<Arc<User>> {
+        Some(Arc::clone(self.0.users().default_user())).filter(|user| user.is_open())
     }
 
-    fn admits(&self, user: &[u8], password: &[u8]) -> bool {
-        matches!(self.0.authenticate(user, password), Authentication::Granted(_))
+    fn admits(&self, user: &[u8], password: &[u8]) -> Option<Arc<User>> {
+        self.0.users().authenticate(user, password)
     }
 }

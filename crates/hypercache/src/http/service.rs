@@ -1,5 +1,6 @@
 //! From a request to its handler, and what every response has in common.
 
+use super::backend::Reply;
 use super::connection::Activity;
 use super::failure::Failure;
 use super::respond::Body;
@@ -65,6 +66,15 @@ impl<'a> Route<'a> {
         self.allow().split(", ").any(|allowed| allowed == method.as_str())
     }
 
+    /// The command that a user must be allowed for it; those of the cache API are checked where they run.
+    fn needs(self) -> Option<&'static [u8]> {
+        match self {
+            Route::Leave | Route::Forget(_) => Some(b"shutdown"),
+            Route::Status | Route::Metrics | Route::Filters | Route::Page | Route::Events => Some(b"info"),
+            Route::Cache(_) | Route::Health | Route::Live | Route::Ready | Route::Link => None,
+        }
+    }
+
     /// Probes come from supervisors that know no password, and links prove the cluster's secret instead.
     fn is_exempt(self) -> bool {
         matches!(self, Route::Health | Route::Live | Route::Ready | Route::Link)
@@ -108,10 +118,8 @@ fn answer_now(server: &Server, request: &Request<Incoming>) -> Option<Response<B
         return None;
     }
     let key = request.uri().path().strip_prefix(CACHE)?;
-    if !auth::passes(&*server.gate, request.headers()) {
-        return None;
-    }
-    cache::get_now(server, key)
+    let user = auth::user_of(&*server.gate, request.headers())?;
+    cache::get_now(server, &user, key)
 }
 
 async fn dispatch(
@@ -122,7 +130,8 @@ async fn dispatch(
 ) -> Result<Response<Body>, Failure> {
     let uri = request.uri().clone();
     let route = Route::of(uri.path());
-    if !route.is_some_and(Route::is_exempt) && !auth::passes(&*server.gate, request.headers()) {
+    let user = auth::user_of(&*server.gate, request.headers());
+    if !route.is_some_and(Route::is_exempt) && user.is_none() {
         return Err(Failure::new(
             StatusCode::UNAUTHORIZED,
             "a password is required: Authorization: Bearer or Basic",
@@ -138,8 +147,24 @@ async fn dispatch(
         });
     }
     refuse_foreign_pages(&request)?;
+    if let (Some(user), Some(word)) = (&user, route.needs()) {
+        auth::permits(user, &[word]).map_err(|text| Failure::from_reply(Some(Reply::Error(&text))))?;
+    }
+    match (route, &user) {
+        (Route::Cache(key), Some(user)) => cache::handle(server, user, correlation, key, request).await,
+        (route, _) => administer(server, activity, route, request).await,
+    }
+}
+
+/// Everything but the cache API.
+async fn administer(
+    server: &Arc<Server>,
+    activity: &Arc<Activity>,
+    route: Route<'_>,
+    request: Request<Incoming>,
+) -> Result<Response<Body>, Failure> {
     match route {
-        Route::Cache(key) => cache::handle(server, correlation, key, request).await,
+        Route::Cache(_) => unreachable!("nobody gets here without a user"),
         Route::Health => Ok(admin::health(server)),
         Route::Live => Ok(admin::live(server)),
         Route::Ready => Ok(admin::ready(server)),

@@ -1,6 +1,8 @@
 //! A node and a cluster small enough to see through: a map for the store, and switches for what can go wrong.
 
 use bytes::Bytes;
+use commands::Args;
+use commands::acl::{User, check_command};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::{Request, Response};
@@ -10,8 +12,8 @@ use hypercache::http::{
 };
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use tokio::sync::broadcast;
 
 /// Keys that begin so live on `node-2`.
@@ -79,8 +81,12 @@ impl Backend for Store {
         Place { primary_name: if local { "node-1" } else { "node-2" }.to_owned(), local }
     }
 
-    fn call(&self, words: &[&[u8]], respond: Respond) {
+    fn call(&self, user: &Arc<User>, words: &[&[u8]], respond: Respond) {
         self.calls.fetch_add(1, Ordering::Relaxed);
+        let args = Args::new(words);
+        if let Err(denial) = check_command(user, commands::find(args).expect("a command"), args) {
+            return respond(format!("-{}\r\n", denial.error(user)).into_bytes());
+        }
         if !self.is_mute.load(Ordering::Relaxed) {
             respond(self.run(words));
         }
@@ -226,18 +232,26 @@ impl Admin for Cluster {
     }
 }
 
-/// One password, `sesame`, once it is closed.
+/// One password, `sesame`, once it is closed; `reader` may only read keys that begin with `k`.
 #[derive(Default)]
 pub(crate) struct Door {
     pub(crate) closed: AtomicBool,
 }
 
 impl Gate for Door {
-    fn is_closed(&self) -> bool {
-        self.closed.load(Ordering::Relaxed)
+    fn guest(&self) -> Option<Arc<User>> {
+        (!self.closed.load(Ordering::Relaxed)).then(|| Arc::new(User::unrestricted()))
     }
 
-    fn admits(&self, user: &[u8], password: &[u8]) -> bool {
-        user == b"default" && password == b"sesame"
+    fn admits(&self, user: &[u8], password: &[u8]) -> Option<Arc<User>> {
+        match (user, password) {
+            (b"default", b"sesame") => Some(Arc::new(User::unrestricted())),
+            (b"reader", b"sesame") => {
+                let mut reader = User::new(user, false);
+                [&b"+get"[..], b"~k*"].iter().for_each(|rule| reader.apply(rule, false).expect("a rule"));
+                Some(Arc::new(reader))
+            }
+            _ => None,
+        }
     }
 }

@@ -140,6 +140,25 @@ fn passwords_are_asked_for_except_by_probes() {
 }
 
 #[test]
+fn users_may_do_over_http_what_they_may_do() {
+    let server = Server::start();
+    server.store.put(b"k", b"v");
+    server.door.closed.store(true, Ordering::Relaxed);
+    let mut client = server.client();
+    let header = "Authorization: Bearer reader:sesame\r\n";
+    assert_eq!(client.ask("GET", "/api/cache/k", header, b"").status, 200);
+    assert_eq!(client.ask("GET", "/api/cache/other", header, b"").status, 403);
+    let refused = client.ask("PUT", "/api/cache/k", header, b"{\"value\":1}");
+    assert!(refused.status == 403 && refused.text().contains("\"error\":\"NOPERM\""), "{}", refused.text());
+    for (method, path) in
+        [("DELETE", "/api/cache/k"), ("GET", "/metrics"), ("GET", "/"), ("POST", "/api/cluster/leave")]
+    {
+        assert_eq!(client.ask(method, path, header, b"").status, 403, "{path}");
+    }
+    assert_eq!(server.store.get(b"k").as_deref(), Some(&b"v"[..]));
+}
+
+#[test]
 fn foreign_pages_change_nothing() {
     let server = Server::start();
     server.store.put(b"k", b"v");

@@ -1,12 +1,12 @@
 //! A sole node in this process, served by the io threads alone: no control plane, no HTTP.
 
-use cluster::map::{ClusterMap, MapCommand, Member, MemberState};
+use cluster::map::{ClusterMap, MapCommand, Member, MemberState, UserUpdate};
 use cluster::planner::{self, PlanLimits};
-use commands::host::{Authentication, ConfigError, NodeHealth, SaveError, ShutdownMode};
+use commands::host::{ConfigError, NodeHealth, SaveError, ShutdownMode};
 use commands::info::InfoData;
 use hypercache::config::IoBackend;
 use hypercache::io::{Backend, Settings, Threads};
-use node::{Limits, NodeConfig, Platform, Shared};
+use node::{Limits, NodeConfig, Platform, Shared, UsersAnswer, UsersOutcome};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
@@ -32,12 +32,8 @@ impl Platform for TestPlatform {
         Ok(())
     }
 
-    fn authenticate(&self, user: &[u8], _password: &[u8]) -> Authentication {
-        Authentication::Granted(String::from_utf8_lossy(user).into_owned())
-    }
-
-    fn requires_password(&self) -> bool {
-        false
+    fn propose_users(&self, _update: UserUpdate, answer: UsersAnswer) {
+        answer(UsersOutcome::Failed("there is nobody to agree with".to_owned()));
     }
 
     fn limits(&self) -> Limits {

@@ -181,10 +181,15 @@ impl Worker {
         let Some(blocked) = self.blocked.get_mut(key) else { return };
         blocked.round += 1;
         blocked.parts.clear();
-        let (command, blocking) = (blocked.command, blocked.blocking);
+        let (command, blocking, blocked_for) = (blocked.command, blocked.blocking, blocked.target);
         let request = blocked.request.clone();
         let words: SmallVec<[&[u8]; 16]> = request.words.iter().collect();
         let args = Args::new(&words);
+        if let Some(error) = self.refusal_of_blocked(blocked_for, command, args) {
+            let mut out = Vec::new();
+            Reply::new(&mut out, request.version).error(&error);
+            return self.answer_blocked(key, out);
+        }
         let parts = match blocking.on_some {
             Some(on_some) => self.parts_of(command, args, on_some),
             None => vec![request.words.clone()],

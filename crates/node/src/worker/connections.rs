@@ -9,6 +9,7 @@ use crate::target::{Delivery, Key};
 use commands::pubsub;
 use commands::session::{Buffers, ChannelKind, Session};
 use protocol::Reply;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// What a client over the limit is told before it is closed.
@@ -24,8 +25,10 @@ impl Worker {
             return None;
         }
         let id = self.shared.next_client_id();
-        let authenticated = !self.shared.platform.requires_password();
-        let mut session = Session::new(id, addr, laddr, self.now, authenticated);
+        let generation = self.shared.users.generation();
+        let user = Arc::clone(self.shared.users.users().default_user());
+        let mut session = Session::new(id, addr, laddr, self.now, user);
+        session.users_seen = generation;
         session.fd = fd;
         let info = session.describe(self.now);
         let connection = self.connections.insert(Some(Box::new(Connection::new(session))));

@@ -139,6 +139,7 @@ impl Worker {
             (Scope::Keys, Run::Nodes { merge, .. }) => {
                 Some(self.scatter_nodes(command, args, meta, merge, target, out))
             }
+            (Scope::Keys, Run::Users(plan)) => Some(self.attempt_users(plan, args, meta, target, out)),
             (
                 Scope::Keys
                 | Scope::Transaction
@@ -150,7 +151,7 @@ impl Worker {
                 | Scope::Apply,
                 _,
             ) => self.attempt_routed(command, args, meta, target, out),
-            (Scope::Node, _) => self.run_here(command, args, meta, &[], target, out).ok(),
+            (Scope::Node | Scope::Users, _) => self.run_here(command, args, meta, &[], target, out).ok(),
             // Neither is routed anew: see `come_back`.
             (Scope::Await | Scope::Cancel | Scope::Event | Scope::Wanted, _) => Some(Outcome::Ready),
         }
@@ -286,6 +287,11 @@ impl Worker {
                 local(&mut host, args, &mut Reply::new(out, meta.version));
                 return Ok(Outcome::Ready);
             }
+            (Scope::Users, _) if self.follows(args) => {
+                Reply::new(out, meta.version).ok();
+                return Ok(Outcome::Ready);
+            }
+            (Scope::Users, _) => return Err(Refusal::Behind),
             (Scope::Event, _) => {
                 self.take_events(args);
                 return Ok(Outcome::Ready);
@@ -562,6 +568,7 @@ pub(super) fn find(scope: Scope, args: Args<'_>) -> Option<&'static Command> {
     match scope {
         Scope::Transaction => commands::table::lookup(b"exec"),
         Scope::Watch => commands::table::lookup(b"watch"),
+        Scope::Users => commands::table::lookup(b"acl|setuser"),
         Scope::Keys | Scope::Partitions | Scope::Node | Scope::Attempt | Scope::ByNow => {
             commands::find(args).ok()
         }

@@ -21,6 +21,8 @@ pub(super) enum Kind {
     Partitions { merge: Merge, writes: bool },
     /// Parts are nodes; one that does not answer counts as empty.
     Nodes { merge: Merge },
+    /// Parts are nodes that follow a change of users, which is answered so.
+    Users { reply: Vec<u8> },
     /// Tokens of watched keys, in the order of the parts.
     Watch { connection: Key, keys: Vec<(u8, Vec<u8>)> },
     /// Values of keys of different primaries; or what became of a change that was made with them.
@@ -235,6 +237,7 @@ impl Worker {
             Kind::Keys { merge, places, .. } => merge_parts(merge, &parts, &places, false, &mut reply),
             Kind::Partitions { merge, .. } => merge_parts(merge, &parts, &[], false, &mut reply),
             Kind::Nodes { merge } => merge_parts(merge, &parts, &[], true, &mut reply),
+            Kind::Users { reply: prepared } => reply.raw(&prepared),
             Kind::Watch { connection, keys } => self.finish_watch(connection, keys, &parts, &mut reply),
             Kind::Across(plan) => {
                 self.go_on_across(*plan, target, version, parts);

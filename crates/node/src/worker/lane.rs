@@ -233,6 +233,8 @@ impl Worker {
         let session = &connection.session;
         let slow_us = self.limits.slowlog_slower_than_us;
         session.authenticated
+            && session.user.is_unrestricted()
+            && session.users_seen == self.shared.users.generation()
             && connection.transaction.is_none()
             && matches!(session.reply_mode, ReplyMode::On)
             && !session.restricted_by_subscription()

@@ -101,13 +101,8 @@ impl Worker {
                     if self.now == started {
                         self.now = self.shared.clock.mono();
                     }
-                    let failed = out.first() == Some(&b'-');
-                    self.shared.stats.of(self.index).ran(
-                        command.index(),
-                        1,
-                        self.now.0 - started.0,
-                        u64::from(failed),
-                    );
+                    let (nanos, failed) = (self.now.0 - started.0, out.first() == Some(&b'-'));
+                    self.shared.stats.of(self.index).ran(command.index(), 1, nanos, u64::from(failed));
                 }
                 result
             }

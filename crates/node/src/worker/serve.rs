@@ -9,6 +9,7 @@ use crate::frame::{Scope, Words};
 use crate::spot::Spot;
 use crate::stats::Counter;
 use crate::target::{Key, Owner};
+use commands::acl::{LogContext, check_command};
 use commands::host::{Pause, SlowlogEntry};
 use commands::server::monitor;
 use commands::session::{ReplyMode, SessionCtx};
@@ -153,6 +154,10 @@ impl Worker {
         spots: &[Spot],
     ) -> Next {
         let mode = connection.session.reply_mode;
+        self.refresh_user(key, connection);
+        if connection.closing {
+            return Next::Continue;
+        }
         let command = match self.admit(connection, args, command) {
             Ok(command) => command,
             Err(error) => {
@@ -204,12 +209,20 @@ impl Worker {
         let session = &connection.session;
         let refusal = if !session.authenticated && !command.flags.has(Flags::NO_AUTH) {
             Some("NOAUTH Authentication required.".to_owned())
+        } else if connection.transaction.is_some() && command.flags.has(Flags::NO_MULTI) {
+            Some(texts::NOT_IN_TRANSACTION.to_owned())
+        } else if let Err(denial) = check_command(&session.user, command, args) {
+            let in_multi = connection.transaction.is_some();
+            let context = if in_multi { LogContext::Multi } else { LogContext::Toplevel };
+            self.note_denial(connection, &denial, context);
+            Some(denial.error(&session.user))
+        } else if matches!(command.run, Run::Script(_)) && !session.user.is_unrestricted() {
+            // What a script calls is not checked, so it has to be allowed everything.
+            Some(SCRIPTS_NEED_ALL.to_owned())
         } else if session.restricted_by_subscription() && !pubsub::allowed_while_subscribed(command) {
             Some(pubsub::refused_while_subscribed(command.name))
         } else if session.monitoring && !monitor::allows(command) {
             Some(monitor::NO_KEYS.to_owned())
-        } else if connection.transaction.is_some() && command.flags.has(Flags::NO_MULTI) {
-            Some(texts::NOT_IN_TRANSACTION.to_owned())
         } else if self.shared.is_loading.load(std::sync::atomic::Ordering::Acquire)
             && !command.flags.has(Flags::LOADING)
         {
@@ -425,7 +438,7 @@ impl Worker {
         let micros = nanos / 1_000;
         let threshold = self.limits.slowlog_slower_than_us;
         if threshold >= 0 && micros >= threshold.unsigned_abs() && !command.flags.has(Flags::SKIP_SLOWLOG) {
-            self.log_slow(connection, args, micros);
+            self.log_slow(connection, command, args, micros);
         }
         let latency_ms = self.limits.latency_threshold_ms;
         if latency_ms > 0 && micros / 1_000 >= latency_ms {
@@ -433,13 +446,17 @@ impl Worker {
         }
     }
 
-    fn log_slow(&mut self, connection: &Connection, args: Args<'_>, duration_us: u64) {
+    fn log_slow(&mut self, connection: &Connection, command: &Command, args: Args<'_>, duration_us: u64) {
         let mut arguments: Vec<Vec<u8>> = Vec::new();
         for (index, word) in args.iter().enumerate() {
             if index + 1 == SLOWLOG_ARGUMENTS_MAX && args.len() > SLOWLOG_ARGUMENTS_MAX {
                 let more = args.len() - SLOWLOG_ARGUMENTS_MAX + 1;
                 arguments.push(format!("... ({more} more arguments)").into_bytes());
                 break;
+            }
+            if commands::acl::is_secret(command, args, index) {
+                arguments.push(b"(redacted)".to_vec());
+                continue;
             }
             let cut = word.get(..SLOWLOG_ARGUMENT_BYTES_MAX).unwrap_or(word);
             let mut argument = cut.to_vec();
@@ -492,6 +509,14 @@ impl Worker {
                 return;
             }
         };
+        if let Some(user) = &call.user
+            && let Err(text) = self.check_call(user, command, args)
+        {
+            let mut bytes = Vec::new();
+            Reply::new(&mut bytes, call.version).error(&text);
+            (call.respond)(bytes);
+            return;
+        }
         if matches!(command.run, Run::Session(_) | Run::Connection | Run::Container) {
             let mut bytes = Vec::new();
             Reply::new(&mut bytes, call.version).error("ERR this command needs a connection of its own");
@@ -555,6 +580,10 @@ impl Worker {
         room == Room::Enough
     }
 }
+
+/// The refusal of a script of a user with limited permissions.
+const SCRIPTS_NEED_ALL: &str =
+    "NOPERM Scripts run only for users who may run every command on every key and channel";
 
 /// Commands that run at once even between MULTI and EXEC.
 fn is_immediate(command: &Command) -> bool {

@@ -14,6 +14,7 @@ use crate::execute::{Executed, Refusal};
 use crate::frame::{Request, Route, Scope, Words};
 use crate::partition::WatchToken;
 use crate::target::{Delivery, Key, Owner, Target};
+use commands::acl::{LogContext, check_command};
 use commands::session::ReplyMode;
 use commands::{Access, Args, Command, Run, transaction as texts};
 use protocol::{Reply, Version};
@@ -31,7 +32,13 @@ pub(super) struct ExecPlan {
 
 enum Entry {
     Keyed,
-    Here { command: &'static Command, db: u8, words: Words },
+    /// No longer allowed: the error.
+    Refused(String),
+    Here {
+        command: &'static Command,
+        db: u8,
+        words: Words,
+    },
 }
 
 impl Worker {
@@ -196,7 +203,13 @@ impl Worker {
         let mut partitions: Vec<PartitionId> =
             watches.iter().map(|watched| PartitionId::of_key(&watched.key, count)).collect();
         let mut words = encode_watches(&watches);
-        let entries = entries_of(transaction.queue, count, &mut partitions, &mut words);
+        let keyed = (&mut partitions, &mut words);
+        let refusal = |command: &Command, args: Args<'_>| {
+            let denial = check_command(&connection.session.user, command, args).err()?;
+            self.note_denial(connection, &denial, LogContext::Multi);
+            Some(denial.error_in_exec())
+        };
+        let entries = entries_of(transaction.queue, count, keyed, refusal);
         // A command that names no keys after all runs anywhere.
         if partitions.is_empty() && entries.iter().any(|entry| matches!(entry, Entry::Keyed)) {
             partitions.push(PartitionId(0));
@@ -209,7 +222,8 @@ impl Worker {
         let target = self.target(Owner::Connection(key), connection.next_slot());
         connection.in_flight_version = self.routing.version().0;
         let discard = connection.discards(mode);
-        // What follows must find the database that the transaction chooses, and what runs behind its keyed commands done.
+        // What follows must find the database that the transaction chooses, the users that it makes, and what runs behind its
+        // keyed commands done.
         let has_rest = entries.iter().any(|entry| matches!(entry, Entry::Here { .. }));
         connection.await_reply(has_rest, discard);
         let version = connection.session.version;
@@ -318,6 +332,10 @@ impl Worker {
             let part = match entry {
                 Entry::Keyed => keyed.next(),
                 Entry::Here { .. } => rest.next(),
+                Entry::Refused(text) => {
+                    reply.error(text);
+                    continue;
+                }
             };
             reply.raw(&part.unwrap_or_default());
         }
@@ -353,7 +371,10 @@ impl Worker {
                         partitions: Vec::new(),
                         words,
                     };
-                    self.start_part(gathering, part, command, request, self.deadline());
+                    let held = self.start_part(gathering, part, command, request, self.deadline());
+                    if held && let Some(Some(connection)) = self.connections.get_mut(connection) {
+                        connection.set_held(target.slot, true);
+                    }
                 }
             }
         }
@@ -398,20 +419,26 @@ pub(super) fn end_transaction(connection: &mut Connection) {
 }
 
 /// What is to be done for each queued command: those on keys go to their primary, as `words`, with the `partitions` of their keys.
+/// `refusal` gives the error of one that is no longer allowed.
 fn entries_of(
     queue: Vec<Queued>,
     count: u16,
-    partitions: &mut Vec<PartitionId>,
-    words: &mut Words,
+    (partitions, words): (&mut Vec<PartitionId>, &mut Words),
+    refusal: impl Fn(&Command, Args<'_>) -> Option<String>,
 ) -> Vec<Entry> {
     let mut entries = Vec::with_capacity(queue.len());
     for Queued { command, db, words: queued } in queue {
+        let list: SmallVec<[&[u8]; 16]> = queued.iter().collect();
+        let args = Args::new(&list);
+        if let Some(error) = refusal(command, args) {
+            entries.push(Entry::Refused(error));
+            continue;
+        }
         if !is_keyed(command) {
+            drop(list);
             entries.push(Entry::Here { command, db, words: queued });
             continue;
         }
-        let list: SmallVec<[&[u8]; 16]> = queued.iter().collect();
-        let args = Args::new(&list);
         let keys = command.key_positions(args).filter_map(|index| args.get(index));
         partitions.extend(keys.map(|key| PartitionId::of_key(key, count)));
         words.push(&command_header(db, list.len()));

@@ -84,6 +84,12 @@ impl Cluster {
         self.nodes[client.node].workers[client.worker].closed(client.key);
     }
 
+    /// Whether its node wants the connection of a client to be closed.
+    pub(crate) fn is_closed(&self, client: ClientId) -> bool {
+        let client = &self.clients[client.0];
+        self.nodes[client.node].workers[client.worker].is_closing(client.key)
+    }
+
     /// Writes a command: words separated by spaces.
     pub(crate) fn send(&mut self, client: ClientId, command: &str) {
         let words: Vec<&[u8]> = command.split(' ').map(str::as_bytes).collect();

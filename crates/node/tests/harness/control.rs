@@ -6,6 +6,7 @@ use super::{Cluster, member};
 use cluster::lease::{Grant, LEASE_DEFAULT, LEASE_MARGIN, LEASE_RENEWAL_INTERVAL, LeaseGranter, LeaseHolder};
 use cluster::map::{Applied, ClusterMap, MapCommand, PartitionChange};
 use cluster::planner::{self, PlanLimits};
+use node::UsersOutcome;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
@@ -159,6 +160,7 @@ impl Cluster {
                 }
             }
             self.refresh_lease(node);
+            self.decide_on_users(node);
             if self.control.coordinates && self.random.chance(0.2) {
                 self.coordinate(node, now);
             }
@@ -205,6 +207,20 @@ impl Cluster {
             node.shared.changed();
         }
         node.lease.held = held;
+    }
+
+    /// Commits the changes of users that a node has proposed; from one that is cut off they get nowhere.
+    fn decide_on_users(&mut self, node: usize) {
+        let proposals = std::mem::take(&mut *self.nodes[node].proposals.lock().expect("one thread"));
+        for (update, answer) in proposals {
+            if self.nodes[node].isolated {
+                answer(UsersOutcome::Failed("no quorum answers".to_owned()));
+                continue;
+            }
+            let version = update.expected + 1;
+            let refused = self.commit(&MapCommand::SetUsers(update)).refused;
+            answer(if refused.is_some() { UsersOutcome::Stale } else { UsersOutcome::Agreed(version) });
+        }
     }
 
     fn coordinate(&mut self, node: usize, now: Mono) {

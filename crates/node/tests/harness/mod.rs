@@ -11,10 +11,10 @@ mod control;
 mod net;
 mod platform;
 
-use cluster::map::{ClusterMap, MapCommand, Member, MemberState};
+use cluster::map::{ClusterMap, MapCommand, Member, MemberState, UserUpdate};
 use cluster::planner;
-use node::{Coordinator, Limits, NodeConfig, Shared, Worker};
-use std::sync::Arc;
+use node::{Coordinator, Limits, NodeConfig, Shared, UsersAnswer, Worker};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use stdx::{Clock, Mono, NodeId, PartitionId, Random, Wall};
 use store::eviction::Policy;
@@ -60,6 +60,8 @@ pub(crate) struct Node {
     pub(crate) workers: Vec<Worker>,
     coordinator: Coordinator,
     lease: control::LeaseState,
+    /// Changes of users that its clients ask for.
+    proposals: Arc<Mutex<Vec<(UserUpdate, UsersAnswer)>>>,
     /// Maps on their way from the Raft group.
     maps: control::Inbox<Arc<ClusterMap>>,
     /// The process is stopped: it runs nothing and reads nothing.
@@ -290,12 +292,13 @@ fn new_node(setup: &Setup, clock: &Clock, index: usize, book: Option<Arc<book::B
         }
         _ => Limits::default(),
     };
-    let shared = Shared::new(
-        config,
-        clock.clone(),
-        Arc::new(platform::TestPlatform { limits, ..platform::TestPlatform::default() }),
-        7,
-    );
+    let proposals = Arc::default();
+    let platform = platform::TestPlatform {
+        limits,
+        proposals: Arc::clone(&proposals),
+        ..platform::TestPlatform::default()
+    };
+    let shared = Shared::new(config, clock.clone(), Arc::new(platform), 7);
     if let Some(book) = &book {
         book.restore(&shared, setup.partitions);
         shared.set_journal(Arc::clone(book) as Arc<dyn node::Journal>);
@@ -303,6 +306,7 @@ fn new_node(setup: &Setup, clock: &Clock, index: usize, book: Option<Arc<book::B
     Node {
         book,
         workers: (0..setup.workers).map(|worker| Worker::new(worker, Arc::clone(&shared))).collect(),
+        proposals,
         coordinator: Coordinator::new(Arc::clone(&shared)),
         lease: control::LeaseState::default(),
         maps: control::Inbox::default(),

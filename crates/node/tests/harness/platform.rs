@@ -1,15 +1,19 @@
 //! The process around a node of the harness: no files, no password.
 
+use cluster::map::UserUpdate;
 use commands::events::Events;
-use commands::host::{Authentication, ConfigError, NodeHealth, SaveError, ShutdownMode};
+use commands::host::{ConfigError, NodeHealth, SaveError, ShutdownMode};
 use commands::info::InfoData;
-use node::{Limits, Platform};
+use node::{Limits, Platform, UsersAnswer};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
 use stdx::NodeId;
 
 #[derive(Default)]
 pub(crate) struct TestPlatform {
     pub(crate) limits: Limits,
+    /// Changes of users that nobody has decided on yet.
+    pub(crate) proposals: Arc<Mutex<Vec<(UserUpdate, UsersAnswer)>>>,
     /// What CONFIG SET has asked for since.
     pub(crate) events: AtomicU32,
 }
@@ -34,12 +38,8 @@ impl Platform for TestPlatform {
         Err("The server is running without a config file".to_owned())
     }
 
-    fn authenticate(&self, user: &[u8], _password: &[u8]) -> Authentication {
-        Authentication::Granted(String::from_utf8_lossy(user).into_owned())
-    }
-
-    fn requires_password(&self) -> bool {
-        false
+    fn propose_users(&self, update: UserUpdate, answer: UsersAnswer) {
+        self.proposals.lock().expect("one thread").push((update, answer));
     }
 
     fn limits(&self) -> Limits {

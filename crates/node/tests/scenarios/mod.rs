@@ -13,3 +13,4 @@ mod monitor;
 mod order;
 mod resync;
 mod scripts;
+mod users;

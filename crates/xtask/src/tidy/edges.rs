@@ -16,10 +16,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("persistence", &["stdx"]),
     ("replication", &["stdx", "effect"]),
     ("cluster", &["stdx"]),
-    (
-        "node",
-        &["stdx", "protocol", "effect", "store", "scripting", "commands", "replication", "cluster"],
-    ),
+    ("node", &["stdx", "protocol", "effect", "store", "scripting", "commands", "replication", "cluster"]),
     (
         "hypercache",
         &["stdx", "protocol", "effect", "store", "commands", "persistence", "replication", "cluster", "node"],
