@@ -7,7 +7,7 @@
 use crate::host::{Host, Tick};
 use crate::raise::Reply;
 use crate::session::{Answer, Bridge, Request, session};
-use mlua::{Lua, Result};
+use mlua::{Error, Lua, Result};
 use protocol::Value;
 
 /// Runs `body` while callbacks reach `host`.
@@ -54,7 +54,7 @@ pub(crate) fn ask(lua: &Lua, request: Request) -> Result<Answer> {
 pub(crate) fn call(lua: &Lua) -> Result<Value> {
     match ask(lua, Request::Call)? {
         Answer::Reply(reply) => Ok(reply),
-        other => Ok(unexpected(&other)),
+        other => Err(mismatch(&other)),
     }
 }
 
@@ -62,15 +62,11 @@ pub(crate) fn call(lua: &Lua) -> Result<Value> {
 pub(crate) fn tick(lua: &Lua) -> Result<Tick> {
     match ask(lua, Request::Tick)? {
         Answer::Tick(tick) => Ok(tick),
-        other => {
-            unexpected(&other);
-            Ok(Tick::Continue)
-        }
+        other => Err(mismatch(&other)),
     }
 }
 
-/// The answer to another request than was made: a mistake in this file, reported rather than hidden.
-fn unexpected(answer: &Answer) -> Value {
-    debug_assert!(false, "the bridge answered {answer:?}");
-    Value::Error(b"ERR the bridge to the host answered another request".to_vec())
+/// A mistake in this file rather than in a script.
+fn mismatch(answer: &Answer) -> Error {
+    Error::runtime(format!("the bridge to the host answered {answer:?}"))
 }

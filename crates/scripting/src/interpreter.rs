@@ -10,7 +10,7 @@ use crate::reply::{Names, ToReply};
 use crate::run::{self, Natives};
 use crate::sandbox::{Kind, Sandbox};
 use crate::session::{Failure, Session, session};
-use mlua::{Error, Function, Lua, LuaOptions, Result, StdLib, Value as LuaValue};
+use mlua::{Error, Function, Lua, LuaOptions, Nil, Result, StdLib, Value as LuaValue};
 use protocol::Value;
 
 /// An interpreter. What fails inside of it leaves it usable, or says that it is not ([`Interpreter::is_spent`]).
@@ -20,13 +20,6 @@ pub(crate) struct Interpreter {
     names: Names,
     handler: Function,
     memory_bytes_max: usize,
-}
-
-/// What a run was for.
-pub(crate) struct Entry<'a> {
-    pub(crate) function: Function,
-    /// What error texts call it.
-    pub(crate) name: &'a [u8],
 }
 
 impl Interpreter {
@@ -47,17 +40,18 @@ impl Interpreter {
         self.sandbox.json.reset();
     }
 
-    /// Runs a function and gives its value as a reply.
+    /// Runs a function and gives its value as a reply. Error texts call it `name`.
     pub(crate) fn run(
         &self,
-        entry: &Entry<'_>,
+        function: &Function,
+        name: &[u8],
         host: &mut dyn Host,
     ) -> std::result::Result<Value, ScriptError> {
         let lua = &self.lua;
         let outcome = bridge::with_host(lua, host, || {
             let (is_ok, value): (bool, LuaValue) = {
                 let natives = lua.app_data_ref::<Natives>().expect("every interpreter keeps its natives");
-                memory::limited(lua, || natives.xpcall.call((&entry.function, &self.handler)))?
+                memory::limited(lua, || natives.xpcall.call((function, &self.handler)))?
             };
             if !is_ok {
                 return Ok(Err(value));
@@ -67,41 +61,35 @@ impl Interpreter {
         });
         let result = match outcome {
             Ok(Ok(reply)) => Ok(reply),
-            Ok(Err(value)) => Err(self.failure(entry.name, Some(&value))),
-            Err(error) => Err(self.failure_of(entry.name, &error)),
+            Ok(Err(LuaValue::String(reason))) => Err(self.noted_error(name, &reason.as_bytes())),
+            Ok(Err(_)) => Err(self.noted_error(name, b"execution failure")),
+            Err(error) => Err(self.error(name, &error)),
         };
         self.end();
         result
     }
 
-    /// The error of a run that the handler has noted; otherwise Lua could not even call the handler, as when memory is
-    /// used up, and `value` says why.
-    fn failure(&self, name: &[u8], value: Option<&LuaValue>) -> ScriptError {
+    /// The error that the handler has noted; otherwise Lua could not even call the handler, as when memory is used up, and
+    /// gives a reason of its own.
+    fn noted_error(&self, name: &[u8], reason: &[u8]) -> ScriptError {
         let (failure, is_killed) = {
             let mut session = session(&self.lua);
             (session.failure.take(), session.is_killed)
         };
-        if let Some(failure) = failure {
-            return failure.into_error(name).kill(is_killed);
+        match failure {
+            Some(failure) => failure.into_error(name).kill(is_killed),
+            None => ScriptError::new([b"ERR Error running script ", name, b", ", reason].concat()),
         }
-        let reason = match value {
-            Some(LuaValue::String(text)) => text.as_bytes().to_vec(),
-            Some(LuaValue::Error(error)) => reason(error),
-            _ => b"execution failure".to_vec(),
-        };
-        ScriptError::new([b"ERR Error running script ", name, b", ", &reason].concat())
     }
 
-    /// The error of a run that ended outside of Lua's own protection.
-    pub(crate) fn failure_of(&self, name: &[u8], error: &Error) -> ScriptError {
-        let (has_failed, is_killed) = {
-            let session = session(&self.lua);
-            (session.failure.is_some(), session.is_killed)
-        };
-        if has_failed && is_killed {
-            return self.failure(name, None);
+    /// The error of a run that ended outside of Lua's own protection: what a kill has noted, or what mlua says.
+    pub(crate) fn error(&self, name: &[u8], error: &Error) -> ScriptError {
+        let mut session = session(&self.lua);
+        if !session.is_killed {
+            session.failure = None;
         }
-        ScriptError::new([b"ERR Error running script ", name, b", ", &reason(error)].concat())
+        drop(session);
+        self.noted_error(name, &reason(error))
     }
 
     /// What the handler has noted.
@@ -111,22 +99,32 @@ impl Interpreter {
 
     /// Puts things back after a run.
     pub(crate) fn end(&self) {
-        if session(&self.lua).is_killed {
-            // The hook that ends every instruction is still set.
-            if let Err(error) = run::watch(&self.lua) {
-                debug_assert!(false, "no hook: {error}");
-            }
-        }
+        let put_back = self.unwatch_killed().and_then(|()| self.give_back_memory());
+        debug_assert!(put_back.is_ok(), "without a limit on memory nothing here fails: {put_back:?}");
+    }
+
+    /// Takes back the hook that ends every instruction.
+    fn unwatch_killed(&self) -> Result<()> {
+        let is_killed = session(&self.lua).is_killed;
+        if is_killed { run::watch(&self.lua) } else { Ok(()) }
+    }
+
+    fn give_back_memory(&self) -> Result<()> {
         if self.lua.used_memory() > self.memory_bytes_max / 4 {
-            // An error here is that of a finalizer, of which scripts have none.
-            let collected = self.lua.gc_collect();
-            debug_assert!(collected.is_ok(), "{collected:?}");
+            self.sandbox.globals.raw_set("KEYS", Nil)?;
+            self.sandbox.globals.raw_set("ARGV", Nil)?;
+            self.lua.gc_collect()?;
         }
+        Ok(())
     }
 
     /// More memory is held for good than the next run could do with.
     pub(crate) fn is_spent(&self) -> bool {
         self.lua.used_memory() > self.memory_bytes_max / 2
+    }
+
+    pub(crate) fn used_memory(&self) -> usize {
+        self.lua.used_memory()
     }
 }
 

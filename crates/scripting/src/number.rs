@@ -195,7 +195,7 @@ mod tests {
         ] {
             check_g(value, 14, expect);
         }
-        check_g(2.71928, 3, "2.72");
+        check_g(2.34567, 3, "2.35");
         check_g(99.99, 3, "100");
         check_g(999.9, 3, "1e+03");
         check_g(5.0, 1, "5");

@@ -5,7 +5,8 @@
 local native, helper = ...
 local pcall, xpcall, resume = native.pcall, native.xpcall, native.resume
 local select, type, unpack = native.select, native.type, native.unpack
-local translate, catcher, bad_argument = helper.translate, helper.catcher, helper.bad_argument
+local translate, peek, catcher = helper.translate, helper.peek, helper.catcher
+local bad_argument = helper.bad_argument
 local gmatch_arguments, gmatch_step = helper.gmatch_arguments, helper.gmatch_step
 
 local wrapped = {}
@@ -43,7 +44,15 @@ function wrapped.xpcall(...)
   if select('#', ...) < 2 then bad_argument(2, 'value expected') end
   local f, handler = ...
   if type(handler) ~= 'function' then return settle(xpcall(f, handler)) end
-  return settle(xpcall(f, function(err) return handler(seen(err)) end))
+  return settle(xpcall(f, function(err)
+    if type(err) == 'userdata' then
+      local value, is_kill = peek(err)
+      -- A kill comes out of a hook, in which nothing counts instructions: the script's handler may not run there.
+      if is_kill then return err end
+      err = value
+    end
+    return handler(err)
+  end))
 end
 
 function wrapped.resume(thread, ...)

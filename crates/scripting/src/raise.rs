@@ -153,10 +153,18 @@ pub(crate) fn look_into_error(lua: &Lua, error: &Error) -> Result<(Caught, Optio
 
 /// What a script sees of a value that it caught.
 pub(crate) fn translate(lua: &Lua, value: Value) -> Result<Value> {
+    match peek(lua, value)? {
+        (value, false) => Ok(value),
+        (_, true) => Err(Error::external(Raise::Kill)),
+    }
+}
+
+/// The same without raising a kill again; tells whether it is one.
+pub(crate) fn peek(lua: &Lua, value: Value) -> Result<(Value, bool)> {
     match look_into(lua, value)?.0 {
-        Caught::Value(value) => Ok(value),
-        Caught::Reply(reply) => Ok(Value::Table(reply.into_table(lua)?)),
-        Caught::Kill => Err(Error::external(Raise::Kill)),
+        Caught::Value(value) => Ok((value, false)),
+        Caught::Reply(reply) => Ok((Value::Table(reply.into_table(lua)?), false)),
+        Caught::Kill => Ok((Value::Nil, true)),
     }
 }
 

@@ -99,6 +99,9 @@ fn take_word(words: &mut Words, argument: &LuaValue) -> bool {
         LuaValue::String(text) => words.push(|out| out.extend_from_slice(&text.as_bytes())),
         LuaValue::Integer(value) => words.push(|out| protocol::format_double(*value as f64, out)),
         LuaValue::Number(value) => words.push(|out| {
+            if value.is_nan() && value.is_sign_negative() {
+                out.push(b'-');
+            }
             // Redis's conversion has no negative zero.
             protocol::format_double(if *value == 0.0 { 0.0 } else { *value }, out);
         }),

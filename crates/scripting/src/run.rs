@@ -109,8 +109,11 @@ fn collect_if_short(lua: &Lua) -> Result<()> {
 
 /// The error handler around a whole run: notes the error and where it was raised.
 pub(crate) fn note_failure(lua: &Lua, value: Value) -> Result<()> {
-    if let Some(failure) = failure(lua, value)? {
-        session(lua).failure = Some(failure);
+    let failure = failure(lua, value)?;
+    let mut session = session(lua);
+    // A script that is killed has its failure already, and reading the fields of an error may be what it was killed in.
+    if !session.is_killed {
+        session.failure = failure;
     }
     Ok(())
 }

@@ -136,6 +136,7 @@ fn install_prelude(lua: &Lua, natives: &Table, string: &Table, coroutine: &Table
     native.raw_set("resume", coroutine.raw_get::<Value>("resume")?)?;
     let helper = lua.create_table()?;
     helper.raw_set("translate", lua.create_function(raise::translate)?)?;
+    helper.raw_set("peek", lua.create_function(raise::peek)?)?;
     helper.raw_set("catcher", lua.create_function(run::note_place)?)?;
     helper.raw_set("bad_argument", lua.create_function(bad_argument)?)?;
     helper.raw_set("gmatch_arguments", memory::callback(lua, strings::gmatch_arguments)?)?;

@@ -78,15 +78,20 @@ pub(crate) fn called_as(lua: &Lua) -> (String, bool) {
 /// Where an error was raised, seen from an error handler: the line that raised it, or that called the native function
 /// which did (`__redis__err__handler` of Redis).
 pub(crate) fn raised_at(lua: &Lua) -> Option<Position> {
-    let (level, frame) = outside_prelude(lua, 1);
+    line_from(lua, 1)
+}
+
+/// The line that is running, seen from a hook or from a callback.
+pub(crate) fn running_at(lua: &Lua) -> Option<Position> {
+    line_from(lua, 0)
+}
+
+/// The line of the first frame from `level` on, or of its caller if it is native.
+fn line_from(lua: &Lua, level: usize) -> Option<Position> {
+    let (level, frame) = outside_prelude(lua, level);
     let frame = match frame {
         Some(frame) if frame.is_native => outside_prelude(lua, level + 1).1,
         frame => frame,
     };
     frame.map(|frame| Position { source: frame.source, line: frame.line })
-}
-
-/// The line that is running, seen from a hook.
-pub(crate) fn running_at(lua: &Lua) -> Option<Position> {
-    outside_prelude(lua, 0).1.map(|frame| Position { source: frame.source, line: frame.line })
 }

@@ -117,7 +117,7 @@ fn endless_scripts_are_killed_whatever_they_catch() {
         "return load(function() while true do end end)",
         "return setmetatable({}, {__index = function() while true do end end}).x",
         "error(setmetatable({}, {__index = function() while true do end end}))",
-        "error(setmetatable({}, {__tostring = function() while true do end end}))",
+        "return tostring(setmetatable({}, {__tostring = function() while true do end end}))",
         "return ('x'):gsub('x', setmetatable({}, {__index = function() while true do end end}))",
         "table.sort({3, 2, 1}, function() while true do end end)",
         "while true do redis.call('ping') end",
@@ -130,7 +130,6 @@ fn endless_scripts_are_killed_whatever_they_catch() {
         "for _ in (('a'):rep(5000)):gmatch(('.-'):rep(9) .. 'b') do end",
         "local t = {} t[1e9] = 1 cjson.encode_sparse_array(false, 0) return cjson.encode(t)",
     ] {
-        eprintln!("{body}");
         let got = fixture.eval(body);
         let text = got.as_ref().map_or_else(ToString::to_string, |value| format!("{value:?}"));
         assert!(text.starts_with(KILLED), "{body}\n  got {text}");
@@ -220,9 +219,12 @@ fn depth_has_an_end() {
          return (select(2, pcall(function() return t.x end)):find('stack overflow') ~= nil)",
         Value::Integer(1),
     );
-    fixture.check_fails("return ('a'):find(('a?'):rep(10000))", "ERR user_script:1: pattern too complex");
+    fixture.check_fails(
+        "return (('a'):rep(1000)):find(('a?'):rep(1000))",
+        "ERR user_script:1: pattern too complex",
+    );
     fixture.check_fails("return ('a'):find(('('):rep(40))", "ERR user_script:1: too many captures");
-    fixture.check_gives("return #(('('):rep(1e6)):match(('%b()'):rep(0) .. '.*')", Value::Integer(1_000_000));
+    fixture.check_gives("return #(('('):rep(1e5)):match('.*')", Value::Integer(100_000));
     fixture.check_fails(
         "return cjson.decode(('['):rep(1e6))",
         "ERR user_script:1: Found too many nested data structures (1001) at character 1001",
@@ -323,20 +325,22 @@ fn nothing_can_be_changed() {
     }
     fixture.check_gives(
         "return {getmetatable(string) == nil, getmetatable(redis) == nil, type(next(string))}",
-        { Value::Array(vec![Value::Integer(1), Value::Integer(1), Value::bulk("nil")]) },
+        Value::Array(vec![Value::Integer(1), Value::Integer(1), Value::bulk("nil")]),
     );
     // Of what one script leaves behind the next sees nothing.
     fixture.check_gives(
         "KEYS[1] = 'x' ARGV.x = 1 collectgarbage('stop') collectgarbage('setpause', 1e9) return 1",
         Value::Integer(1),
     );
-    fixture.check_gives("return {#KEYS, ARGV.x or 0, collectgarbage('setpause')}", {
-        Value::Array(vec![Value::Integer(0), Value::Integer(0), Value::Integer(200)])
-    });
+    fixture.check_gives(
+        "return {#KEYS, ARGV.x or 0, collectgarbage('setpause')}",
+        Value::Array(vec![Value::Integer(0), Value::Integer(0), Value::Integer(200)]),
+    );
     fixture.check_gives("cjson.encode_max_depth(1) redis.setresp(3) return 1", Value::Integer(1));
-    fixture.check_gives("return {cjson.encode_max_depth(), true}", {
-        Value::Array(vec![Value::Integer(1_000), Value::Integer(1)])
-    });
+    fixture.check_gives(
+        "return {cjson.encode_max_depth(), true}",
+        Value::Array(vec![Value::Integer(1_000), Value::Integer(1)]),
+    );
 }
 
 #[test]

@@ -79,6 +79,7 @@ pub(super) fn check_of(words: &[Vec<u8>]) -> Check {
         b"DBSIZE" if words.len() == 1 => Check::Size,
         b"EXEC" => Check::Exec,
         b"XPENDING" | b"XINFO" => Check::ButTimes,
+        b"COMMAND" if words.len() == 1 => Check::Kind,
         b"TIME" | b"LASTSAVE" | b"HELLO" | b"CONFIG" => Check::Kind,
         b"MEMORY" if second == b"USAGE" => Check::Kind,
         b"OBJECT" if second == b"IDLETIME" => Check::Kind,

@@ -2,7 +2,7 @@
 //!
 //! | in a shape | stands for |
 //! |---|---|
-//! | `WORD` | itself |
+//! | `WORD` | itself, with blanks for `␣` |
 //! | `%k` `%v` `%n` ... | a word of the [`Vocabulary`] |
 //! | `A\|B\|C` | one of them; `~` parts the words of one: `EX~%t\|KEEPTTL` |
 //! | `[ ... ]` | what is inside, or nothing |

@@ -102,6 +102,15 @@ pub(super) const RULES: &[Rule] = &[
         explains: |call| matches!(call.encodings(), Some(("embstr" | "raw", "int" | "embstr" | "raw"))),
     },
     Rule {
+        name: "object-refcount",
+        parts: false,
+        explains: |call| {
+            call.is_subcommand("OBJECT", "REFCOUNT")
+                && *call.theirs == Value::Integer(1)
+                && *call.ours == Value::Integer(i64::from(i32::MAX))
+        },
+    },
+    Rule {
         name: "bit-arguments",
         parts: false,
         explains: |call| {
@@ -154,6 +163,15 @@ pub(super) const RULES: &[Rule] = &[
             call.is_one_of(&["ZRANK", "ZREVRANK"])
                 && call.words.len() == 4
                 && call.theirs_is_error("ERR wrong number of arguments")
+        },
+    },
+    Rule {
+        name: "getkeys-arity",
+        parts: true,
+        explains: |call| {
+            call.is_one_of(&["COMMAND"])
+                && call.words.len() == 3
+                && call.theirs_is_error("ERR wrong number of arguments for 'command|getkeys")
         },
     },
     Rule {

@@ -74,7 +74,7 @@ struct Side<'a> {
 
 /// Why a side cannot go on.
 enum Stop {
-    Different(Difference),
+    Different(Box<Difference>),
     /// The reference has failed, so there is nothing to compare with.
     Fatal(crate::Error),
 }
@@ -102,7 +102,7 @@ impl Runner<'_> {
                 // Whatever has not been read yet goes with the connections.
                 run.redis.reconnect()?;
                 run.sides.iter_mut().try_for_each(|side| side.party.reconnect())?;
-                Ok(Some(difference))
+                Ok(Some(*difference))
             }
         }
     }
@@ -289,7 +289,7 @@ fn different(
     // Of a transaction it is the command inside it that counts.
     let inside = why.split(':').next().filter(|why| why.starts_with("inside"));
     let place = inside.unwrap_or(if line.is_some() { "" } else { "contents" });
-    Stop::Different(Difference {
+    Stop::Different(Box::new(Difference {
         party: side.party.name,
         line,
         command: command_text(words),
@@ -297,14 +297,14 @@ fn different(
         ours: ours.to_string(),
         signature: format!("{place} {name}: {} / {}", brief(theirs), brief(ours)),
         why,
-    })
+    }))
 }
 
 fn broken(side: &Side<'_>, line: Option<usize>, lines: &[Line], error: &crate::Error) -> Stop {
     let words = lines.first().map(|line| line.words.clone()).unwrap_or_default();
     let name =
         words.first().map(|word| word.to_ascii_uppercase().escape_ascii().to_string()).unwrap_or_default();
-    Stop::Different(Difference {
+    Stop::Different(Box::new(Difference {
         party: side.party.name,
         line,
         command: command_text(&words),
@@ -312,7 +312,7 @@ fn broken(side: &Side<'_>, line: Option<usize>, lines: &[Line], error: &crate::E
         ours: error.to_string(),
         why: "the connection failed".to_owned(),
         signature: format!("{name}: connection"),
-    })
+    }))
 }
 
 /// A command as a person reads it.

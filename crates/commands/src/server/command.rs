@@ -341,10 +341,24 @@ fn flags_of(command: &Command, words: Args<'_>, spec: &KeySpec) -> KeyFlags {
     match command.name {
         "set" if !has(&["GET"]) => KeyFlags::OW.with(KeyFlags::UPDATE),
         "set" => KeyFlags::RW.with(KeyFlags::ACCESS).with(KeyFlags::UPDATE),
-        "bitfield" if !has(&["SET", "INCRBY"]) => KeyFlags::RO.with(KeyFlags::ACCESS),
+        "bitfield" if only_gets(words.tail(2)) => KeyFlags::RO.with(KeyFlags::ACCESS),
         "bitfield" => KeyFlags::RW.with(KeyFlags::ACCESS).with(KeyFlags::UPDATE),
         _ => spec.flags,
     }
+}
+
+/// Whether the subcommands of BITFIELD only read, as far as they are well formed (db.c: `bitfieldGetKeys`).
+fn only_gets(mut words: &[&[u8]]) -> bool {
+    while let Some((name, rest)) = words.split_first() {
+        let arguments = match () {
+            () if name.eq_ignore_ascii_case(b"get") => 2,
+            () if name.eq_ignore_ascii_case(b"overflow") => 1,
+            () => return false,
+        };
+        let Some(after) = rest.get(arguments..) else { return false };
+        words = after;
+    }
+    true
 }
 
 /// The row for the words of a command, whatever their number.

@@ -12,6 +12,9 @@ use commands::{Args, Command, scripting};
 use protocol::Reply;
 use stdx::PartitionId;
 
+/// Characters of a SHA1 digest in hexadecimal.
+const DIGEST_CHARS: usize = 40;
+
 impl Worker {
     /// Runs a script here or sends it on; one that is named by its digest goes as a whole, because the primary may not know it.
     pub(super) fn attempt_script(
@@ -27,6 +30,10 @@ impl Worker {
             Reply::new(out, meta.version).error(text);
             Some(Outcome::Ready)
         };
+        // As Redis does: what cannot be a digest is known before anything else is looked at.
+        if scripted.is_by_digest() && args.at(1).len() != DIGEST_CHARS {
+            return refuse(Refused::NoScript.text());
+        }
         if let Err(error) = scripting::keys_and_arguments(args) {
             return refuse(&error.to_string());
         }

@@ -222,7 +222,8 @@ impl Worker {
         let target = self.target(Owner::Connection(key), connection.next_slot());
         connection.in_flight_version = self.routing.version().0;
         let discard = connection.discards(mode);
-        // What follows must find the database that the transaction chooses, and what runs behind its keyed commands done.
+        // What follows must find the database that the transaction chooses, the users that it makes, and what runs behind its
+        // keyed commands done.
         let has_rest = entries.iter().any(|entry| matches!(entry, Entry::Here { .. }));
         connection.await_reply(has_rest, discard);
         let version = connection.session.version;

@@ -67,6 +67,7 @@ fn digests_are_known_by_every_node_that_was_told() {
             "-NOSCRIPT No matching script. Please use EVAL.",
         );
     }
+    cluster.check(clients[0], "EVALSHA none many", "-NOSCRIPT No matching script. Please use EVAL.");
     cluster.check(clients[1], "SCRIPT FLUSH", "OK");
     cluster.check(clients[0], &format!("SCRIPT EXISTS {digest}"), "[(0)]");
     cluster.check(clients[2], "SCRIPT KILL", "-NOTBUSY No scripts in execution right now.");

@@ -100,9 +100,6 @@ impl Pending {
 
     fn run(self, server: &mut Server) -> Option<String> {
         let words = split_words(self.words.as_bytes()).expect("balanced quotes");
-        if std::env::var_os("TRACE").is_some() {
-            eprintln!("{:?} {:?} {:?}", self.script, self.library, self.call);
-        }
         let result = if let Some(script) = self.script {
             server.eval(script.as_bytes(), &words)
         } else if let Some(library) = self.library {

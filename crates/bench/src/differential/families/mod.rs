@@ -4,6 +4,7 @@
 //! are not compared here. Commands that wait do so for moments only: nobody else fills what they wait for.
 
 mod collections;
+mod scripts;
 mod sorted;
 mod streams;
 
@@ -29,6 +30,7 @@ pub(super) const FAMILIES: &[Family] = &[
     Family { name: "lexical", shapes: sorted::LEXICAL },
     Family { name: "geo", shapes: sorted::GEO },
     Family { name: "streams", shapes: streams::STREAMS },
+    Family { name: "scripts", shapes: scripts::SCRIPTS },
 ];
 
 /// Commands that may wait for data: a slip of theirs could make them wait for ever.
@@ -111,7 +113,7 @@ const CONNECTION: &[&str] = &[
     "ACL WHOAMI",
     "AUTH %v",
     "AUTH %f %v",
-    "HELLO 4|%z|2~AUTH~x|3~SETNAME|2~SETNAME~%z",
+    "HELLO 4|%z|2~AUTH~x|3~SETNAME",
     "CONFIG GET nosuch",
     "CONFIG SET nosuch %v",
     "TIME",
