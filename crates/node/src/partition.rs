@@ -315,11 +315,13 @@ impl State {
         let counter = primary.append(record.bytes(), now);
         if let Some(kept) = &self.kept {
             let Kept { journal, partition, .. } = kept;
+            let confirms = journal.confirms();
+            if confirms && self.awaited.is_empty() {
+                // Before the record: once it is there it may be durable at any time, and whoever tells so has to come by here.
+                kept.awaits();
+            }
             let position = journal.record(*partition, primary.last(), record.bytes());
-            if journal.confirms() {
-                if self.awaited.is_empty() {
-                    kept.awaits();
-                }
+            if confirms {
                 self.awaited.push_back((position, counter));
             }
         }
