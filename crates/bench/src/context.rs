@@ -18,6 +18,8 @@ pub(crate) struct Context {
     pub(crate) families: Vec<String>,
     /// Where every random choice of the run starts; printed, so that a run can be repeated.
     pub(crate) seed: u64,
+    /// The seed that was asked for with `--seed`, if one was.
+    pub(crate) asked_seed: Option<u64>,
     /// The repository's root, for client scripts and artefacts.
     pub(crate) root: PathBuf,
 }
@@ -36,6 +38,7 @@ impl Context {
             operations: None,
             families: Vec::new(),
             seed: Random::system().next_u64() >> 32,
+            asked_seed: None,
             root,
         };
         let mut names = Vec::new();
@@ -47,7 +50,10 @@ impl Context {
                 "--rounds" => context.rounds = Some(value()?.parse()?),
                 "--family" => context.families.push(value()?.clone()),
                 "--operations" | "--commands" => context.operations = Some(value()?.parse()?),
-                "--seed" => context.seed = value()?.parse()?,
+                "--seed" => {
+                    context.seed = value()?.parse()?;
+                    context.asked_seed = Some(context.seed);
+                }
                 "--binary" => context.binary = PathBuf::from(value()?),
                 option if option.starts_with('-') => return Err(format!("unknown option {option}").into()),
                 name => names.push(name.to_owned()),

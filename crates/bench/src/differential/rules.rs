@@ -92,6 +92,11 @@ pub(super) const RULES: &[Rule] = &[
         explains: |call| call.encodings() == Some(("hashtable", "listpack")),
     },
     Rule {
+        name: "set-rebuilt",
+        parts: false,
+        explains: |call| matches!(call.encodings(), Some(("intset", "listpack" | "hashtable"))),
+    },
+    Rule {
         name: "list-listpack",
         parts: false,
         explains: |call| call.encodings() == Some(("quicklist", "listpack")),
